@@ -1,0 +1,166 @@
+"""Every size in the kit, once. A notebook says `profile = "laptop"`; nothing else holds a number of steps or people.
+
+`smoke` runs every code path in minutes on two cores and proves nothing about the paper; `laptop` is the default and
+tests the claims over several seeds; `gpu` is the same at about a hundred times the compute.
+"""
+
+from dataclasses import dataclass, field, replace
+
+
+@dataclass(frozen=True)
+class CorpusSize:
+    stdlib_bytes: int  # real text and code of the running interpreter
+    people: int  # the generated knowledge world
+    documents_per_person: int  # each in another style
+    math_problems: int
+    vocab_size: int
+    shard_tokens: int = 1 << 20
+    fidelity_documents: int = 200  # documents whose corrupted rewrites measure the verifier
+
+
+@dataclass(frozen=True)
+class TrainSize:
+    steps: int
+    batch_size: int  # sequences a step
+    seq_len: int
+    lr: float
+    warmup: int
+    qk_clip_tau: float = 100.0  # the paper's; a small model stays far below it, so the demonstrations lower it and say so
+
+
+@dataclass(frozen=True)
+class ClipSize:
+    """The demonstration of logit growth in notebook 03: plain Muon against MuonClip, at a learning rate that hurts."""
+
+    steps: int
+    batch_size: int
+    seq_len: int
+    lr: float
+    tau: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class MemorySize:
+    batch_size: int
+    seq_len: int
+    steps: int  # for the losses with and without FP8 storage
+    seeds: int
+
+
+@dataclass(frozen=True)
+class ParallelSize:
+    steps: int
+    batch_size: int
+    seq_len: int
+    microbatches: int
+
+
+@dataclass(frozen=True)
+class AgenticSize:
+    tools_per_domain: int
+    agents: int
+    tasks: int  # before the filter
+    heldout_tasks: int
+    max_turns: int
+
+
+@dataclass(frozen=True)
+class RLSize:
+    steps: int
+    prompts: int  # a step
+    samples: int  # K, per prompt
+    lr: float
+    tau: float
+    max_new_tokens: int
+    temperature: tuple[float, float]  # decays from, to
+    ptx_weight: float
+    heldout: int
+    seeds: int
+
+
+@dataclass(frozen=True)
+class EvalSize:
+    perplexity_tokens: int
+    questions: int
+    problems: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    name: str
+    model: dict = field(hash=False)  # K2Config fields that differ from the preset "nano"
+    compute_dtype: str  # "float32" | "bfloat16"; master weights stay float32
+    corpus: CorpusSize
+    pretrain: TrainSize
+    clip: ClipSize
+    memory: MemorySize
+    parallel: ParallelSize
+    agentic: AgenticSize
+    sft: TrainSize
+    rl: RLSize
+    evaluate: EvalSize
+    cell_timeout: int  # seconds, enforced by the runner
+
+
+SMOKE = Profile(
+    name="smoke",
+    model=dict(
+        vocab_size=1024, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, q_lora_rank=32, kv_lora_rank=32,
+        qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, intermediate_size=128, moe_intermediate_size=32,
+        n_routed_experts=16, num_experts_per_tok=2,
+    ),
+    compute_dtype="float32",
+    corpus=CorpusSize(stdlib_bytes=400_000, people=40, documents_per_person=4, math_problems=500, vocab_size=1024,
+                      fidelity_documents=40),
+    pretrain=TrainSize(steps=120, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
+    clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
+    memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1),
+    parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
+    agentic=AgenticSize(tools_per_domain=3, agents=8, tasks=160, heldout_tasks=24, max_turns=6),
+    sft=TrainSize(steps=80, batch_size=8, seq_len=384, lr=5e-3, warmup=5),
+    rl=RLSize(steps=10, prompts=8, samples=4, lr=2e-3, tau=0.1, max_new_tokens=48, temperature=(1.0, 0.7),
+              ptx_weight=0.1, heldout=32, seeds=1),
+    evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
+    cell_timeout=300,
+)
+
+LAPTOP = Profile(
+    name="laptop",
+    model={},
+    compute_dtype="bfloat16",
+    corpus=CorpusSize(stdlib_bytes=6_000_000, people=500, documents_per_person=6, math_problems=20_000, vocab_size=4096),
+    pretrain=TrainSize(steps=1200, batch_size=16, seq_len=256, lr=6e-3, warmup=50),
+    clip=ClipSize(steps=300, batch_size=8, seq_len=128, lr=5e-2, tau=30.0, seeds=3),
+    memory=MemorySize(batch_size=8, seq_len=256, steps=100, seeds=3),
+    parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
+    agentic=AgenticSize(tools_per_domain=6, agents=60, tasks=3000, heldout_tasks=200, max_turns=8),
+    sft=TrainSize(steps=400, batch_size=16, seq_len=512, lr=3e-3, warmup=20),
+    rl=RLSize(steps=60, prompts=16, samples=8, lr=1e-3, tau=0.1, max_new_tokens=64, temperature=(1.0, 0.7),
+              ptx_weight=0.1, heldout=200, seeds=3),
+    evaluate=EvalSize(perplexity_tokens=65_536, questions=300, problems=300, tasks=150),
+    cell_timeout=3000,
+)
+
+GPU = replace(
+    LAPTOP,
+    name="gpu",
+    model=dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, q_lora_rank=384, kv_lora_rank=128,
+               intermediate_size=2048, moe_intermediate_size=256, n_routed_experts=64, num_experts_per_tok=8,
+               vocab_size=8192),
+    corpus=replace(LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, vocab_size=8192),
+    pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
+    clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),
+    sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
+    rl=replace(LAPTOP.rl, steps=200, prompts=64),
+)
+
+PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}
+
+
+def get(name: str) -> Profile:
+    """The profile of that name; ValueError listing the known ones otherwise."""
+    if name not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; choose one of {', '.join(PROFILES)}")
+    return PROFILES[name]

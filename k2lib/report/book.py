@@ -1,0 +1,129 @@
+"""A notebook's side of the kit: start, show progress, show figures, record claims, finish.
+
+    b = start("03_muonclip", profile, seed)
+    for step in b.progress(range(b.profile.pretrain.steps), "pre-train"): ...
+    b.store_series("max_logit", data)
+    b.show(figures.curves(data, x="step", y="maximum logit", references=b.references("max_logit")), "max_logit")
+    b.record("qk-clip-caps-logits", value=1.02, low=0.99, high=1.06, n=3)
+    b.finish()
+
+`finish` is the one cell whose output nbval compares, so it prints verdicts and sentences, never a measured number. It
+refuses to end while a claim of this notebook is unrecorded: a claim that fails stays in, it cannot be left out.
+"""
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from k2lib import profiles
+from k2lib.report import claims, ledger, picture, progress, results
+from k2lib.report.provenance import provenance
+from k2lib.store import artifacts_root, write_atomic
+
+
+class Book:
+    """One run of one notebook. `profile`, `seed` and `artifacts` (a folder for its own files) are there to be read."""
+
+    def __init__(self, notebook: str, profile: str, seed: int):
+        if not re.fullmatch(r"\d\d_[a-z0-9_]+", notebook):
+            raise ValueError(f"a notebook is named like '03_muonclip', not {notebook!r}")
+        self.profile = profiles.get(profile)
+        self.notebook, self.seed = notebook, seed
+        self.artifacts: Path = artifacts_root(profile)
+        self.artifacts.mkdir(parents=True, exist_ok=True)
+        self._ledger = ledger.Ledger(notebook, profile, seed)
+        self._started = time.monotonic()
+
+    def progress(self, iterable: Iterable, desc: str, total: int | None = None) -> Iterator:
+        """The items of `iterable`, with a bar for whoever is waiting (see k2lib.report.progress)."""
+        return progress.progress(iterable, desc, total)
+
+    def show(self, figure, name: str) -> None:
+        """Displays a plotly figure, interactive in JupyterLab and a picture on GitHub, under a unique name."""
+        if not re.fullmatch(r"[a-z0-9_]+", name) or name in self._ledger.figures:
+            raise ValueError(f"figure {name!r}: give each figure of {self.notebook} its own name from a-z, 0-9 and _")
+        from IPython.display import display
+
+        content = picture.content(figure)
+        bundle = {picture.MIMETYPE: content, "text/plain": f"<figure {self.notebook}/{name}>"}
+        png = picture.png(content)
+        display(bundle | ({"image/png": png} if png else {}), raw=True)
+        write_atomic(self.artifacts / "figures" / self.notebook / f"{name}.json", json.dumps(content))
+        self._ledger.figures.append(name)
+
+    def store_series(self, name: str, data: dict) -> dict:
+        """Keeps the data behind figure `name` in the ledger and returns it as it was kept: plain lists, rounded."""
+        kept = ledger.plain(data)
+        if not isinstance(kept, dict):
+            raise ValueError(f"series {name!r}: give a dict, such as {{'x': […], 'lines': {{…}}}}, not {type(data)}")
+        self._ledger.series[name] = kept
+        return kept
+
+    def references(self, name: str) -> list[results.Reference]:
+        """The committed series `name` of other runs of this notebook: the laptop's, a GPU's."""
+        return results.references(self.notebook, name)
+
+    def metric(self, name: str, value: float) -> None:
+        """A number that is no claim but should not drift unseen, such as a final loss."""
+        self._ledger.metrics[name] = ledger.Record(name, value).value
+
+    def record(
+        self, claim_id: str, value: float, low: float | None = None, high: float | None = None,
+        n: int | None = None, detail: str = "",
+    ) -> None:
+        """What was measured for a claim; low and high are the ends of its interval, n the sample size or seeds."""
+        self.add(claims.find(claim_id), ledger.Record(claim_id, value, low, high, n, detail))
+
+    def add(self, claim: claims.Claim, entry: ledger.Record) -> None:
+        """Puts a record into the ledger; ValueError when the claim belongs to another notebook or was recorded."""
+        if claim.notebook != self.notebook:
+            raise ValueError(f"claim {claim.id!r} belongs to {claim.notebook}, not to {self.notebook} (claims.yaml)")
+        if claim.id in self._ledger.records:
+            raise ValueError(f"claim {claim.id!r} is already recorded; record it once, with its interval")
+        claim.judge(entry, self.profile.name)  # a record that its rule cannot judge fails here, beside its cell
+        self._ledger.records[claim.id] = entry
+
+    def finish(self) -> None:
+        """The last cell: writes the ledger and prints one verdict line for every claim of this notebook."""
+        own = claims.of_notebook(self.notebook)
+        missing = [claim.id for claim in own if claim.id not in self._ledger.records]
+        if missing:
+            raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}, which claims.yaml gives to it")
+        lines = []
+        for claim in own:
+            verdict = claim.judge(self._ledger.records[claim.id], self.profile.name)
+            lines.append(f"{verdict}: {claim.claim} [{claim.id}, section {claim.section}]")
+        self._ledger.seconds = round(time.monotonic() - self._started, 1)
+        self._ledger.provenance = provenance(self.seed)
+        self._ledger.save(ledger.ledger_path(self.notebook, self.profile.name))
+        claims._current = None
+        print("\n".join(lines) if lines else f"{self.notebook} finished; it tests no claim of its own")
+
+
+def start(notebook: str, profile: str = "smoke", seed: int = 0) -> Book:
+    """Opens the book of a notebook: checks the profile, seeds every generator, sets the number of threads."""
+    book = Book(notebook, profile, seed)
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(threads(profile))
+    claims._current = book
+    return book
+
+
+def threads(profile: str) -> int:
+    """PyTorch's threads: $K2_THREADS, else $OMP_NUM_THREADS, else one at smoke size (repeatable), else all cores."""
+    chosen = os.environ.get("K2_THREADS") or os.environ.get("OMP_NUM_THREADS")
+    if chosen is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return 1 if profile == "smoke" else cores
+    if not chosen.isdigit() or int(chosen) < 1:
+        raise ValueError(f"K2_THREADS is {chosen!r}; set it to a number of threads, such as 2, or unset it")
+    return int(chosen)

@@ -1,0 +1,101 @@
+"""The file a notebook leaves: what it recorded for its claims, the data behind its figures, and who measured it.
+
+`artifacts/<profile>/ledgers/<notebook>.json`. It holds measurements and no verdicts: those follow from the rules of
+claims.yaml whenever somebody reads, so a rule and a stored verdict can never disagree.
+"""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from k2lib.store import artifacts_root, write_atomic
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was measured for one claim: the value, its interval where there is one, the sample size, a remark."""
+
+    id: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            number = getattr(self, name)
+            if number is None and name != "value":
+                continue
+            try:
+                number = float(number)
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"claim {self.id!r}: {name} is {number!r}, which is not a number") from error
+            if not math.isfinite(number):
+                raise ValueError(f"claim {self.id!r}: {name} is {number}; record what was measured, a finite number")
+            object.__setattr__(self, name, significant(number, 6))
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"claim {self.id!r}: low {self.low} lies above high {self.high}; swap them")
+
+
+@dataclass
+class Ledger:
+    notebook: str
+    profile: str
+    seed: int = 0
+    records: dict[str, Record] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)  # watched for drift, not claims
+    series: dict[str, dict] = field(default_factory=dict)  # the data behind the figures
+    figures: list[str] = field(default_factory=list)  # names, in the order shown
+    seconds: float = 0.0
+    provenance: dict = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes the ledger as JSON, atomically."""
+        content = asdict(self) | {"records": [asdict(record) for record in self.records.values()]}
+        write_atomic(path, pretty(content))
+
+    @classmethod
+    def load(cls, path: Path) -> "Ledger":
+        """Reads a ledger; ValueError naming the file when it is not one."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            records = {entry["id"]: Record(**entry) for entry in content.pop("records")}
+            return cls(records=records, **content)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"{path} is not a ledger ({error}); run its notebook again to write it anew") from error
+
+
+def ledger_path(notebook: str, profile: str) -> Path:
+    """Where the notebook's ledger lies in this working copy's artifacts."""
+    return artifacts_root(profile) / "ledgers" / f"{notebook}.json"
+
+
+def pretty(content: dict) -> str:
+    """JSON that a diff can show: a field a line, a list of numbers on one line."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    flat = re.sub(r"\[\n\s+([^\[\]{}]*?)\n\s*\]", lambda found: "[" + re.sub(r",\n\s+", ", ", found[1]) + "]", text)
+    return flat + "\n"
+
+
+def significant(number: float, digits: int) -> float:
+    """`number` rounded to so many significant digits."""
+    return float(f"{number:.{digits}g}")
+
+
+def plain(value: object, digits: int = 5) -> object:
+    """`value` as JSON: arrays and tensors become lists, numbers are rounded, NaN and infinities become null."""
+    if hasattr(value, "tolist"):  # numpy arrays and scalars, torch tensors
+        value = value.tolist()
+    if isinstance(value, bool) or value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, float):
+        return significant(value, digits) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, digits) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, digits) for item in value]
+    raise ValueError(f"a series holds numbers, strings, lists and dicts, not {type(value).__name__}: {value!r}")

@@ -1,0 +1,72 @@
+"""The line that shows how far the chain is: notebook, cell, what the cell is doing, time left.
+
+On a terminal it is one line, redrawn every second; in a log it is a line whenever the cell changes, at most one in ten
+seconds. The time left comes from the last run here, else from the run whose results are committed, scaled by how fast
+this machine has been so far.
+"""
+
+import json
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from k2lib.runner.execute import Watch
+from k2lib.runner.plan import Step
+
+
+class Bar:
+    """Progress over the `pending` steps; call `tick` while one runs and `finished` after each."""
+
+    def __init__(self, pending: list[Step], total: int, progress_file: Path):
+        self.pending, self.total, self.progress_file = list(pending), total, progress_file
+        self.terminal = sys.stdout.isatty()
+        self.expected = {step.name: step.expected_seconds() for step in pending}
+        self.planned = self.spent = 0.0  # seconds of the finished notebooks: as expected, as measured
+        self.last_line, self.last_time = "", 0.0
+
+    def tick(self, step: Step, watch: Watch, elapsed: float) -> None:
+        """Shows where the running step is, if it is time to."""
+        head = f"[{step.name[:2]}/{self.total - 1:02d}] {step.name}  {watch.cell()}{self._inside()}"
+        tail = f"{clock(elapsed)}, {self.left(step, elapsed)}"
+        if self.terminal:
+            width = shutil.get_terminal_size().columns - 1
+            print(f"\r\033[K{head[: max(width - len(tail) - 2, 10)]}  {tail}"[: width + 4], end="", flush=True)
+        elif head != self.last_line and time.monotonic() - self.last_time >= 10:
+            print(f"{head}  {tail}", flush=True)
+            self.last_line, self.last_time = head, time.monotonic()
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        print(("\r\033[K" if self.terminal else "") + text, flush=True)
+
+    def finished(self, step: Step, seconds: float) -> None:
+        """Takes the step off the list, and learns from it how fast this machine is."""
+        self.pending = [other for other in self.pending if other.name != step.name]
+        if self.expected.get(step.name):
+            self.planned += self.expected[step.name]
+            self.spent += seconds
+        self.last_line = ""
+
+    def left(self, step: Step, elapsed: float) -> str:
+        """Such as 'about 12:30 left', or that nobody knows yet."""
+        times = [self.expected[other.name] for other in self.pending]
+        if any(seconds is None for seconds in times):
+            return "time left unknown on a first run"
+        pace = self.spent / self.planned if self.planned > 20 else 1.0
+        seconds = sum(pace * self.expected[other.name] for other in self.pending if other.name != step.name)
+        return f"about {clock(seconds + max(pace * self.expected[step.name] - elapsed, 0))} left"
+
+    def _inside(self) -> str:
+        try:
+            told = json.loads(self.progress_file.read_text())
+        except (OSError, ValueError):
+            return ""
+        return f" · {told['desc']} {told['done']}" + (f"/{told['total']}" if told.get("total") else "")
+
+
+def clock(seconds: float) -> str:
+    """1:05 or 1:02:03."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

@@ -1,0 +1,149 @@
+"""`reproduce`: the plain ordered list of notebooks, from the first one that is out of date to the report.
+
+Papermill runs in a thread; the main thread draws the progress line and obeys Ctrl-C and SIGTERM by ending the kernel.
+A kill that cannot be caught leaves temporary names only, and the next call goes on where this one stopped.
+"""
+
+import fcntl
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from k2lib import profiles
+from k2lib.report import html, table
+from k2lib.runner.bar import Bar, clock
+from k2lib.runner.execute import NotebookFailed, Watch, execute
+from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
+from k2lib.store import ROOT, artifacts_root
+
+
+def reproduce(
+    profile: str, *, only: list[str] | None = None, start: str | None = None, force: bool = False,
+    keep_going: bool = False, notebooks: Path = NOTEBOOKS,
+) -> int:
+    """Runs the notebooks that are out of date and prints where the report is; 0, or 1 when a notebook failed.
+
+    `only` and `start` restrict the list, `force` runs what is up to date too, `keep_going` goes on after a failure.
+    ValueError for an unknown profile or notebook, RuntimeError when the same profile is being run already.
+    """
+    sizes = profiles.get(profile)
+    plan = steps(profile, notebooks)
+    wanted = chosen(plan, only or [], start)
+    root = artifacts_root(profile)
+    with _alone(root), _signals(), _environment(root, profile) as progress_file:
+        pending = [step for step in wanted if force or not step.is_done()]
+        bar, failures = Bar(pending, len(plan), progress_file), []
+        for step in wanted:
+            if step not in pending:
+                print(f"[{step.name[:2]}] {step.name}: up to date", flush=True)
+                continue
+            try:
+                _run(step, sizes.cell_timeout, bar)
+            except NotebookFailed as failure:
+                failures.append(failure)
+                bar.finished(step, 0)
+                bar.say(_explain(failure))
+                if not keep_going:
+                    break
+        page = html.write(profile, out_of_date=[step.name for step in plan if not step.is_done()])
+    if failures:
+        return 1
+    print(f"\n{table.terminal(profile)}\n\nreport: {_relative(page)}", flush=True)
+    return 0
+
+
+def _run(step: Step, cell_timeout: int, bar: Bar) -> float:
+    """Runs one step while showing progress; its seconds. NotebookFailed or KeyboardInterrupt pass through."""
+    step.marker.unlink(missing_ok=True)
+    watch, started, errors = Watch(), time.monotonic(), []
+
+    def work() -> None:
+        try:
+            execute(step, cell_timeout, watch)
+        except BaseException as error:  # handed to the main thread
+            errors.append(error)
+
+    worker = threading.Thread(target=work, name=step.name, daemon=True)
+    worker.start()
+    try:
+        while worker.is_alive():
+            worker.join(timeout=1.0)
+            bar.tick(step, watch, time.monotonic() - started)
+    except BaseException:  # Ctrl-C or SIGTERM: leave no kernel behind
+        watch.kill()
+        worker.join(timeout=10)
+        bar.say(f"stopped in {step.name}, {watch.cell()}; the same command goes on from there")
+        raise
+    if errors:
+        raise errors[0]
+    seconds = time.monotonic() - started
+    step.mark_done(seconds)
+    bar.finished(step, seconds)
+    bar.say(f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}")
+    return seconds
+
+
+def _explain(failure: NotebookFailed) -> str:
+    lines = [f"[{failure.step.name[:2]}] {failure.step.name}: FAILED in {failure.cell}", f"     {failure.error}"]
+    if failure.step.failed.exists():
+        lines.append(f"     its outputs so far: {_relative(failure.step.failed)}")
+    return "\n".join([*lines, "     mend it and give the same command again: it goes on from this notebook"])
+
+
+def _relative(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Two runs of one profile would overwrite each other's notebooks."""
+    root.mkdir(parents=True, exist_ok=True)
+    with open(root / "run.lock", "a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.seek(0)
+            raise RuntimeError(
+                f"{root} is in use by another `k2 reproduce` (process {handle.read().strip()}); wait for it, or end it"
+            ) from None
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _environment(root: Path, profile: str) -> Iterator[Path]:
+    """What the kernels inherit: where to tell progress, and the command for the provenance."""
+    progress_file = root / "progress.json"
+    command = f"k2 reproduce --profile {profile}"
+    settings = {"K2_PROGRESS_FILE": str(progress_file), "K2_COMMAND": command, "K2_PNG": "0"}
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield progress_file
+    finally:
+        progress_file.unlink(missing_ok=True)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})

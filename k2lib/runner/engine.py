@@ -1,0 +1,42 @@
+"""Papermill's engine with two additions: it says which cell runs, and gives a handle to the process that runs it.
+
+Imported only when a notebook really runs: papermill takes a second to load.
+"""
+
+import logging
+from pathlib import Path
+
+import papermill
+from papermill.clientwrap import PapermillNotebookClient
+from papermill.engines import Engine, papermill_engines
+
+START_TIMEOUT = 120  # seconds for a kernel to come up on a busy machine
+
+
+class Watched(Engine):
+    """Runs a notebook like papermill's own engine and keeps `watch` informed."""
+
+    @classmethod
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, cell_timeout, **_):
+        def cell_executes(cell, cell_index):
+            if "injected-parameters" not in cell.metadata.get("tags", []):
+                watch.current += 1
+
+        client = PapermillNotebookClient(
+            nb_man, kernel_name=kernel_name, timeout=cell_timeout, startup_timeout=START_TIMEOUT,
+            on_cell_execute=cell_executes, extra_arguments=["--log-level=ERROR"], log=logging.getLogger("papermill"),
+        )
+        watch.client = client
+        client.execute()
+
+
+papermill_engines.register("watched", Watched)
+
+
+def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch) -> None:
+    """Executes `source` with the parameters in its own folder and writes `output` after every cell."""
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
+    papermill.execute_notebook(
+        source, output, parameters, engine_name="watched", kernel_name="python3", cwd=source.parent,
+        progress_bar=False, watch=watch, cell_timeout=cell_timeout,
+    )

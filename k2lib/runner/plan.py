@@ -1,0 +1,143 @@
+"""Which notebooks there are, and which of them have to run again.
+
+A notebook's fingerprint covers everything that decides its result: its code cells, the parameters, the sources of k2lib
+(less the parts that only run or print notebooks), data/ and kernels/, the versions of Python and PyTorch, the user's
+own corpus and endpoint, and the fingerprint of the notebook before it. The text cells are left out: prose may be
+improved without training anything again.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+
+from k2lib.report.results import result_path
+from k2lib.store import PACKAGE, ROOT, artifacts_root, write_atomic
+
+NOTEBOOKS = ROOT / "notebooks"
+CHANGES_NO_RESULT = (
+    "runner/", "cli.py", "books.py", "hygiene.py", "report/html.py", "report/pages.py", "report/publish.py",
+    "report/table.py",
+)
+SETTINGS = ("K2_CORPUS", "K2_LLM_BASE_URL", "K2_LLM_MODEL")  # environment variables that decide results
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook of the chain at one profile, with its fingerprint and the files it leaves."""
+
+    path: Path
+    profile: str
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @property
+    def folder(self) -> Path:
+        return artifacts_root(self.profile) / "notebooks"
+
+    @property
+    def executed(self) -> Path:
+        return self.folder / f"{self.name}.ipynb"
+
+    @property
+    def failed(self) -> Path:
+        return self.folder / f"{self.name}.FAILED.ipynb"
+
+    @property
+    def marker(self) -> Path:
+        return self.folder / f"{self.name}.done"
+
+    def is_done(self) -> bool:
+        """Whether the last success was of exactly this fingerprint and its notebook is still there."""
+        return self.executed.exists() and self._marked().get("fingerprint") == self.fingerprint
+
+    def mark_done(self, seconds: float) -> None:
+        """Records the success; the marker is written last, so it never vouches for a half-written result."""
+        write_atomic(self.marker, json.dumps({"fingerprint": self.fingerprint, "seconds": round(seconds, 1)}) + "\n")
+
+    def expected_seconds(self) -> float | None:
+        """How long it took last time here, or on the machine whose result is committed; None when nobody knows."""
+        here = self._marked().get("seconds")
+        return here if here is not None else _committed_seconds(self.name, self.profile)
+
+    def _marked(self) -> dict:
+        try:
+            return json.loads(self.marker.read_text())
+        except (OSError, ValueError):
+            return {}
+
+
+def steps(profile: str, folder: Path = NOTEBOOKS) -> list[Step]:
+    """All notebooks of `folder` in the order of their numbers; FileNotFoundError when there are none."""
+    paths = sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
+    if not paths:
+        raise FileNotFoundError(f"no notebook named like 00_overview.ipynb in {folder}; run from a full checkout")
+    found, upstream = [], _surroundings()
+    for path in paths:
+        upstream = _digest([upstream, profile, *code_cells(path)])
+        found.append(Step(path, profile, upstream))
+    return found
+
+
+def chosen(plan: list[Step], only: list[str], start: str | None) -> list[Step]:
+    """The steps that --only and --from leave, by number or name ("03", "03_muonclip"); ValueError when none matches."""
+    names = [step.name for step in plan]
+    for wish in [*only, *([start] if start else [])]:
+        if not any(_matches(name, wish) for name in names):
+            raise ValueError(f"no notebook {wish!r}; choose from {', '.join(names)}, by name or by number")
+    first = next((i for i, name in enumerate(names) if start and _matches(name, start)), 0)
+    return [step for step in plan[first:] if not only or any(_matches(step.name, wish) for wish in only)]
+
+
+def code_cells(path: Path) -> list[str]:
+    """The sources of the notebook's code cells; ValueError when the file is no notebook."""
+    try:
+        notebook = nbformat.read(path, as_version=4)
+    except Exception as error:  # nbformat raises its own, json's and the file system's
+        raise ValueError(f"{path} cannot be read as a notebook ({str(error)[:120]}); restore it with git") from error
+    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def _matches(name: str, wish: str) -> bool:
+    return name == wish.removesuffix(".ipynb") or name.split("_")[0] == wish
+
+
+def _surroundings() -> str:
+    """Digest of all that decides results besides the notebooks."""
+    parts = [platform.python_version(), importlib.metadata.version("torch")]
+    folders = [(PACKAGE, "**/*.py"), (ROOT / "data", "**/*"), (ROOT / "kernels", "**/*")]
+    for folder, pattern in folders:
+        for path in sorted(folder.glob(pattern)):
+            relative = path.relative_to(folder).as_posix()
+            silent = CHANGES_NO_RESULT if folder == PACKAGE else ("results/",) if folder == ROOT / "data" else ()
+            if path.is_file() and not relative.startswith(silent):
+                parts += [relative, hashlib.sha256(path.read_bytes()).hexdigest()]
+    parts += [f"{name}={os.environ.get(name, '')}" for name in SETTINGS]
+    corpus = os.environ.get("K2_CORPUS")
+    if corpus:
+        files = sorted(path for path in Path(corpus).rglob("*") if path.is_file())
+        parts += [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in files]
+    return _digest(parts)
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def _committed_seconds(name: str, profile: str) -> float | None:
+    expected = ROOT / "data" / "results" / f"expected_{profile}.json"
+    for path in (result_path(name, profile), expected):
+        try:
+            content = json.loads(path.read_text())
+            return float(content["seconds"] if path != expected else content[name]["seconds"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None

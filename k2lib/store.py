@@ -1,0 +1,115 @@
+"""The one place where expensive results lie: computed by whoever asks first, found by everybody after.
+
+A result is a directory, `artifacts/<profile>/store/<name>-<hash>/`. The hash is taken over the caller's `key` (sizes,
+seeds), the sources of the k2lib subpackages that the caller names and PyTorch's version, so an edited trainer trains
+again and an edited figure does not. The maker writes into a temporary directory that is renamed when it is complete: a
+kill at any moment leaves either the whole result or none. A file lock lets two notebooks that start together share one
+computation. What surprised: no notebook has to know any other notebook, and each of them runs alone.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]  # the repository: notebooks/, data/, kernels/ and artifacts/ lie here
+PACKAGE = Path(__file__).resolve().parent
+
+
+def artifacts_root(profile: str) -> Path:
+    """Where a profile's results lie: $K2_ARTIFACTS/<profile>, or artifacts/<profile> in the repository."""
+    base = os.environ.get("K2_ARTIFACTS")
+    return (Path(base) if base else ROOT / "artifacts") / profile
+
+
+def cached(
+    name: str, make: Callable[[Path], None], *, key: dict, sources: tuple[str, ...] = (), root: Path
+) -> Path:
+    """The directory of result `name`, made by `make(directory)` unless it is there already.
+
+    `key` holds what the result depends on (JSON values, dataclasses, paths). `sources` names k2lib subpackages or
+    modules whose code decides it, such as ("corpus", "train.loop"). `root` is `artifacts_root(profile)`. An exception
+    in `make` passes through and leaves nothing behind.
+    """
+    identity = {"name": name, "key": key, "sources": source_hash(sources), "torch": _torch_version()}
+    digest = hashlib.sha256(_canonical_json(identity).encode()).hexdigest()[:12]
+    shelf = Path(root) / "store"
+    done = shelf / f"{name}-{digest}"
+    if done.is_dir():
+        return done
+    with lock(shelf / "locks" / f"{name}-{digest}"):
+        if not done.is_dir():  # another process may have made it while we waited
+            for stale in shelf.glob(f".making-{name}-{digest}-*"):  # left by a kill; we hold the lock, so nobody writes
+                shutil.rmtree(stale, ignore_errors=True)
+            making = Path(tempfile.mkdtemp(prefix=f".making-{name}-{digest}-", dir=shelf))
+            try:
+                make(making)
+                (making / "store.json").write_text(json.dumps(json.loads(_canonical_json(identity)), indent=1) + "\n")
+                making.chmod(0o755)
+                making.rename(done)
+            finally:
+                shutil.rmtree(making, ignore_errors=True)
+    return done
+
+
+@contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Holds the lock file `path` (made if missing) for the block; the kernel releases it when the process dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Writes `text` under a temporary name beside `path`, then renames: readers see the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def source_hash(names: tuple[str, ...]) -> str:
+    """Hash over the Python sources of the named k2lib modules or subpackages ("model", "train.loop", "profiles")."""
+    digest = hashlib.sha256()
+    for name in sorted(names):
+        for path in source_files(name):
+            digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def source_files(name: str) -> list[Path]:
+    """The .py files of one k2lib module or subpackage; ValueError for a name that is neither."""
+    path = PACKAGE.joinpath(*name.split("."))
+    if path.is_dir():
+        return sorted(path.rglob("*.py"))
+    if path.with_suffix(".py").is_file():
+        return [path.with_suffix(".py")]
+    raise ValueError(f"store: source {name!r} is no module or package under {PACKAGE}; name one, such as 'model'")
+
+
+def _canonical_json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=_plain)
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, Path):
+        return str(value)
+    raise TypeError(f"store: a key may hold JSON values, dataclasses and paths, not {type(value).__name__}: {value!r}")
+
+
+def _torch_version() -> str:
+    return importlib.metadata.version("torch").split("+")[0]

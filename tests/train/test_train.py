@@ -1,0 +1,121 @@
+"""The loop, its snapshots, and the batches of fine-tuning."""
+
+import itertools
+import json
+
+import pytest
+import torch
+
+from k2lib import K2Config, K2Model
+from k2lib.optim import MuonClip
+from k2lib.profiles import SMOKE
+from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
+from k2lib.train.loop import mixed_precision
+from k2lib.train.sft import batches
+from k2lib.train.studies import count_spikes
+
+CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2})
+
+
+def counting(start: int):
+    """Sequences that count upwards: easy to learn, and a function of the step alone."""
+    for step in itertools.count(start):
+        generator = torch.Generator().manual_seed(step)
+        first = torch.randint(0, 100, (4, 1), generator=generator)
+        yield Batch.from_sequences((first + torch.arange(17)) % 100)
+
+
+def run(steps: int, snapshot: Snapshot | None = None, stop_after: int | None = None):
+    torch.manual_seed(0)
+    model = K2Model(CONFIG)
+    optimizer = MuonClip.for_model(model, lr=1e-2, tau=30.0)
+
+    def killed(iterable, _description, _total):
+        yield from itertools.islice(iterable, stop_after)
+
+    history = train(model, optimizer, counting, steps=steps, lr_at=lambda step: 1e-2, progress=killed, snapshot=snapshot)
+    return model, history
+
+
+def test_the_loop_learns_to_count():
+    _, history = run(40)
+    assert history[0].loss > 4.0
+    assert history[-1].loss < 0.6 * history[0].loss
+
+
+def test_every_step_records_the_maximum_logit_of_every_head():
+    _, history = run(2)
+    assert [len(heads) for heads in history[-1].max_logits] == [CONFIG.num_attention_heads] * CONFIG.num_hidden_layers
+
+
+def test_a_killed_run_continues_to_the_same_weights(tmp_path):
+    whole, _ = run(6)
+    snapshot = Snapshot(tmp_path / "run.pt", every_seconds=0.0)
+    run(6, snapshot, stop_after=3)
+    resumed, history = run(6, snapshot)
+    assert [r.step for r in history] == list(range(6))
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
+    model = K2Model(CONFIG)
+    with torch.no_grad():
+        next(model.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="step 0"):
+        train(model, MuonClip.for_model(model, lr=1e-2), counting, steps=1, lr_at=lambda step: 1e-2)
+
+
+def test_an_unknown_compute_dtype_is_refused_by_name():
+    with pytest.raises(ValueError, match="float16"):
+        mixed_precision("cpu", "float16")
+
+
+def test_ragged_rows_train_only_what_the_assistant_says():
+    batch = Batch.from_ragged([([1, 2, 3, 4], [False, False, True, True]), ([5, 6], [False, True])], pad=0, multiple=4)
+    assert batch.tokens.tolist() == [[1, 2, 3, 0], [5, 0, 0, 0]]
+    assert batch.targets.tolist() == [[2, 3, 4, 0], [6, 0, 0, 0]]
+    assert batch.weights.tolist() == [[0, 1, 1, 0], [1, 0, 0, 0]]
+
+
+def test_padding_changes_no_loss():
+    torch.manual_seed(0)
+    model = K2Model(CONFIG).eval()
+    rows = [([1, 2, 3, 4, 5], [False, True, True, True, True])]
+    short, long = (Batch.from_ragged(rows, pad=0, multiple=m) for m in (4, 16))
+    assert model.loss(*short).item() == pytest.approx(model.loss(*long).item(), abs=1e-5)
+
+
+def test_an_epoch_of_fine_tuning_sees_every_row_once_and_resumes_in_place():
+    rows = [([i, i, i], [False, True, True]) for i in range(1, 13)]
+    stream = batches(rows, batch_size=4, pad=0, seed=3)
+    epoch = list(itertools.islice(stream(0), 3))
+    assert sorted(int(first) for batch in epoch for first in batch.tokens[:, 0]) == list(range(1, 13))
+    later = next(stream(4))
+    assert torch.equal(later.tokens, list(itertools.islice(stream(0), 5))[4].tokens)
+
+
+def test_too_few_rows_for_a_batch_is_said_so():
+    with pytest.raises(ValueError, match="2 rows cannot fill a batch of 4"):
+        batches([([1, 2], [True, True])] * 2, batch_size=4, pad=0, seed=0)
+
+
+def test_a_spike_is_counted_and_a_smooth_run_has_none():
+    smooth = [3.0 - 0.01 * i + 0.001 * (i % 3) for i in range(200)]
+    assert count_spikes(smooth) == 0
+    assert count_spikes([*smooth[:150], 9.0, *smooth[151:]]) == 1
+
+
+def test_a_checkpoint_round_trips_and_a_damaged_one_is_named(tmp_path, tiny_tokenizer):
+    torch.manual_seed(1)
+    model = K2Model(CONFIG.replace(vocab_size=tiny_tokenizer.vocab_size))
+    save_checkpoint(tmp_path / "c", model, tiny_tokenizer, {"stage": "test"})
+    loaded = load_checkpoint(tmp_path / "c")
+    assert loaded.training == {"stage": "test"}
+    tokens = torch.arange(12)[None]
+    assert torch.equal(loaded.model.eval()(tokens), model.eval()(tokens))
+    (tmp_path / "c" / "training.json").write_text(json.dumps({})[:-1])
+    with pytest.raises(ValueError, match=r"training\.json is not valid JSON"):
+        load_checkpoint(tmp_path / "c")
+    with pytest.raises(FileNotFoundError, match="is not a checkpoint"):
+        load_checkpoint(tmp_path / "nowhere")
