@@ -36,7 +36,9 @@ def write(profile: str, out_of_date: Iterable[str] = ()) -> Path:
     names = sorted({verdict.claim.notebook for verdict in verdicts.values()} | _with_ledger(root))
     ledgers = {name: Ledger.load(ledger_path(name, profile)) for name in names if ledger_path(name, profile).exists()}
     linked = {name for name in names if pages.write(root, name)}
-    sections = [_head(profile, ledgers, verdicts), _claims_table(verdicts, linked, stale), "<h2>Figures</h2>"]
+    sections = [_head(profile, ledgers, verdicts), _claims_table(verdicts, linked, stale), "<h2>Notebooks</h2><p>"]
+    sections += [f"{_link(name, linked)}<br>" for name in names]
+    sections.append("</p><h2>Figures</h2>")
     sections += [_figures(root, ledger, linked) for ledger in ledgers.values() if ledger.figures]
     body = "\n".join(sections)
     path = root / "report.html"

@@ -14,12 +14,14 @@ from pathlib import Path
 from k2lib.runner.execute import Watch
 from k2lib.runner.plan import Step
 
+QUIET_FOR = 10.0  # seconds between two lines of a log
+
 
 class Bar:
     """Progress over the `pending` steps; call `tick` while one runs and `finished` after each."""
 
-    def __init__(self, pending: list[Step], total: int, progress_file: Path):
-        self.pending, self.total, self.progress_file = list(pending), total, progress_file
+    def __init__(self, pending: list[Step], progress_file: Path):
+        self.pending, self.total, self.progress_file = list(pending), len(pending), progress_file
         self.terminal = sys.stdout.isatty()
         self.expected = {step.name: step.expected_seconds() for step in pending}
         self.planned = self.spent = 0.0  # seconds of the finished notebooks: as expected, as measured
@@ -27,12 +29,14 @@ class Bar:
 
     def tick(self, step: Step, watch: Watch, elapsed: float) -> None:
         """Shows where the running step is, if it is time to."""
-        head = f"[{step.name[:2]}/{self.total - 1:02d}] {step.name}  {watch.cell()}{self._inside()}"
+        head = f"{step.name}  {watch.cell()}{self._inside()}"
         tail = f"{clock(elapsed)}, {self.left(step, elapsed)}"
         if self.terminal:
             width = shutil.get_terminal_size().columns - 1
-            print(f"\r\033[K{head[: max(width - len(tail) - 2, 10)]}  {tail}"[: width + 4], end="", flush=True)
-        elif head != self.last_line and time.monotonic() - self.last_time >= 10:
+            done = round(10 * self._fraction(step, elapsed))
+            head = f"{'█' * done}{'░' * (10 - done)} {head}"
+            print(f"\r\033[K{head[: max(width - len(tail) - 2, 10)]}  {tail}", end="", flush=True)
+        elif head != self.last_line and time.monotonic() - self.last_time >= QUIET_FOR:
             print(f"{head}  {tail}", flush=True)
             self.last_line, self.last_time = head, time.monotonic()
 
@@ -56,6 +60,13 @@ class Bar:
         pace = self.spent / self.planned if self.planned > 20 else 1.0
         seconds = sum(pace * self.expected[other.name] for other in self.pending if other.name != step.name)
         return f"about {clock(seconds + max(pace * self.expected[step.name] - elapsed, 0))} left"
+
+    def _fraction(self, step: Step, elapsed: float) -> float:
+        """How much of the whole is done, by expected time where it is known, else by notebooks."""
+        if any(seconds is None for seconds in self.expected.values()):
+            return 1 - len(self.pending) / self.total
+        left = sum(self.expected[other.name] for other in self.pending) - min(elapsed, self.expected[step.name])
+        return 1 - left / max(sum(self.expected.values()), 1e-9)
 
     def _inside(self) -> str:
         try:

@@ -36,7 +36,7 @@ def reproduce(
     root = artifacts_root(profile)
     with _alone(root), _signals(), _environment(root, profile) as progress_file:
         pending = [step for step in wanted if force or not step.is_done()]
-        bar, failures = Bar(pending, len(plan), progress_file), []
+        bar, failures = Bar(pending, progress_file), []
         for step in wanted:
             if step not in pending:
                 print(f"[{step.name[:2]}] {step.name}: up to date", flush=True)

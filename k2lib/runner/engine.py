@@ -37,6 +37,6 @@ def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch) 
     """Executes `source` with the parameters in its own folder and writes `output` after every cell."""
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
     papermill.execute_notebook(
-        source, output, parameters, engine_name="watched", kernel_name="python3", cwd=source.parent,
-        progress_bar=False, watch=watch, cell_timeout=cell_timeout,
+        source, output, parameters, engine_name="watched", kernel_name="python3", language="python",
+        cwd=source.parent, progress_bar=False, watch=watch, cell_timeout=cell_timeout,
     )

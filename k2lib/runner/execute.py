@@ -97,14 +97,16 @@ def cell_titles(notebook: nbformat.NotebookNode) -> list[str]:
     return titles
 
 
-def reason(error: Exception, cell_timeout: int) -> str:
-    """One line that says what went wrong, from whatever papermill raised."""
+def reason(error: Exception | nbformat.NotebookNode, cell_timeout: int) -> str:
+    """One line that says what went wrong, from whatever papermill raised or a cell shows."""
     kind = type(error).__name__
     if kind == "CellTimeoutError":
         return f"ran longer than {cell_timeout} s, the profile's limit for a cell (cell_timeout in k2lib/profiles.py)"
     if kind == "DeadKernelError":
         return "the kernel died; the usual cause is too little memory (see `dmesg`), another is a crash in native code"
     kind, text = getattr(error, "ename", kind), str(getattr(error, "evalue", "") or error).strip()
+    if kind == "SystemExit":
+        return f"called sys.exit({text}), so the cells after it did not run"
     return f"{kind}: {text.splitlines()[0]}" if text else kind
 
 
@@ -115,10 +117,10 @@ def _require_all_ran(step: Step, notebook: nbformat.NotebookNode, watch: Watch) 
         watch.current = number
         if cell.execution_count is None:
             watch.current = max(number - 1, 0)
-            raise NotebookFailed(step, watch.cell(), "the notebook stopped after it (a call of sys.exit?)")
+            raise NotebookFailed(step, watch.cell(), "the notebook stopped there without an error")
         for output in cell.outputs:
             if output.output_type == "error":
-                raise NotebookFailed(step, watch.cell(), f"{output.ename}: {output.evalue}")
+                raise NotebookFailed(step, watch.cell(), reason(output, 0))
 
 
 def _written(step: Step) -> int | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 
+from k2lib.books import form
 from k2lib.report.picture import MIMETYPE
 
 LONGEST_CELL = 15  # lines; longer logic belongs into k2lib, with a test
@@ -25,8 +26,6 @@ FORBIDDEN = {
 
 def problems(path: Path) -> list[str]:
     """Everything that keeps the notebook from being committed; an empty list when it is well."""
-    from k2lib.books import canonical
-
     text = Path(path).read_text(encoding="utf-8")
     notebook = nbformat.reads(text, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
@@ -35,8 +34,8 @@ def problems(path: Path) -> list[str]:
         found += [f"{cell.id}: {fault}" for fault in (*_source(cell.source), *_outputs(cell))]
     if len(text.encode()) > LARGEST_FILE:
         found.append(f"is {len(text.encode()) / 1e6:.1f} MB; thin the figures' data to stay under 1 MB")
-    if not found and nbformat.writes(canonical(notebook)).rstrip("\n") + "\n" != text:
-        found.append("is not in canonical form; run `make notebooks`")
+    if not found and nbformat.writes(form.canonical(notebook)).rstrip("\n") + "\n" != text:
+        found.append("was edited since it was run, or is not in canonical form; run `make notebooks`")
     return found
 
 

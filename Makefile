@@ -1,0 +1,47 @@
+# Two commands do it all: `make reproduce` (PROFILE=smoke for a few minutes instead of an hour) and `make test`.
+# Everything goes into .venv, or into the conda environment k2lib when that one is active.
+# TORCH=cpu or TORCH=cu130 chooses a PyTorch build; one that is installed already is never replaced.
+PROFILE ?= laptop
+PYTHON ?= python3
+TORCH ?=
+NB ?=
+
+ifeq ($(CONDA_DEFAULT_ENV),k2lib)
+BIN := $(CONDA_PREFIX)/bin
+else
+BIN := $(CURDIR)/.venv/bin
+endif
+READY := $(BIN)/.k2lib-ready
+export PATH := $(BIN):$(PATH)
+
+.PHONY: install reproduce test lab lint notebooks constraints clean
+
+install: $(READY)
+
+$(READY): pyproject.toml constraints.txt ci/install.py
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 is needed: make PYTHON=python3.12")'
+	$(PYTHON) ci/install.py --python $(BIN)/python --torch "$(TORCH)"
+	@touch $@
+
+reproduce: $(READY)
+	k2 reproduce --profile $(PROFILE)
+
+test: $(READY)
+	ci/test.sh
+
+lab: $(READY)
+	jupyter lab notebooks
+
+lint: $(READY)
+	ruff check .
+
+# Run the committed notebooks again and store them in their canonical form; NB="03 07" for some of them.
+notebooks: $(READY)
+	k2 notebooks $(NB)
+
+constraints: $(READY)
+	python ci/constraints.py
+
+clean:
+	rm -rf artifacts build dist .pytest_cache .ruff_cache .hypothesis
+	find k2lib tests ci notebooks -name __pycache__ -o -name .ipynb_checkpoints | xargs rm -rf

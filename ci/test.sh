@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The whole test suite (`make test`): the library, the notebooks with what they committed, a person's JupyterLab.
+# One thread a process and two processes at a time: results repeat, and two cores are enough.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export OMP_NUM_THREADS=1 K2_THREADS=1 K2_PNG=0 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore::DeprecationWarning
+K2_ARTIFACTS=$(mktemp -d)
+export K2_ARTIFACTS
+trap 'rm -rf "$K2_ARTIFACTS"' EXIT
+
+echo "== the library"
+python -m pytest -q -n 2 --dist loadfile tests
+
+echo "== the notebooks, each from its first cell to its verdicts (smoke size)"
+python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=500 notebooks
+
+echo "== their numbers against data/results/expected_smoke.json"
+python -m pytest -q ci/test_drift.py
+
+echo "== a person's JupyterLab: Run All in a real browser"
+python -m pytest -q -rs ci/test_browser.py

@@ -1,0 +1,138 @@
+"""JupyterLab as a person uses it: opened in Chromium, "Run All Cells" chosen from the menu, every cell ends well.
+
+This is the only place where progress bars, hover figures and the extension's rendering really run; nbval never sees
+them. Needs Chromium (apt-get install chromium fonts-dejavu-core); without it the run is skipped, and says so.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from k2lib.report.picture import browser
+from k2lib.store import ROOT
+
+NOTEBOOKS = ("00_overview", "02_moe_architecture", "04_memory")
+CELL_LIMIT = 400_000  # milliseconds for one notebook
+FINISHED = """() => {
+    const panel = window.jupyterapp.shell.currentWidget, cells = panel?.content?.model?.cells;
+    if (!cells) return false;
+    let last = null, failed = false;
+    for (const cell of cells) if (cell.type === 'code') {
+        last = cell;
+        for (let i = 0; i < cell.outputs.length; i++) failed ||= cell.outputs.get(i).type === 'error';
+    }
+    const idle = panel.sessionContext.session?.kernel?.status === 'idle';
+    return idle && (failed || (last.executionCount !== null && last.executionState !== 'running'));
+}"""
+OUTPUTS = """() => {
+    const found = [];
+    for (const cell of window.jupyterapp.shell.currentWidget.content.model.cells) if (cell.type === 'code') {
+        const outputs = [];
+        for (let i = 0; i < cell.outputs.length; i++) outputs.push(cell.outputs.get(i).toJSON());
+        found.push({source: cell.sharedModel.getSource(), count: cell.executionCount, outputs: outputs});
+    }
+    return found;
+}"""
+pytestmark = pytest.mark.skipif(
+    browser() is None, reason="NO CHROMIUM: JUPYTERLAB WAS NOT TESTED (apt-get install chromium fonts-dejavu-core)"
+)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab over a copy of the notebooks, with settings of its own."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", folder / "notebooks")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    settings = {f"JUPYTER{name}": str(folder / name.strip("_")) for name in
+                ("_CONFIG_DIR", "LAB_SETTINGS_DIR", "LAB_WORKSPACES_DIR", "_RUNTIME_DIR")}
+    environment = {name: value for name, value in os.environ.items() if name != "K2_PROGRESS_FILE"} | settings
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", f"--port={port}",
+        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder / 'notebooks'}", "--expose-app-in-browser",
+        "--LabApp.news_url=", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    with open(folder / "server.log", "w") as log:
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_for(address, server, folder / "server.log")
+        yield address
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+@pytest.fixture(scope="module")
+def page():
+    """One tab of Chromium; whatever its scripts complain about is collected in page.complaints."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=browser(), args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        tab = chromium.new_page(viewport={"width": 1300, "height": 1000})
+        tab.complaints = []
+        tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        yield tab
+        chromium.close()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_run_all_in_jupyterlab_ends_without_an_error(lab, page, name):
+    page.goto(f"{lab}/lab/workspaces/auto-{name}/tree/{name}.ipynb?reset", wait_until="domcontentloaded")
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+    idle = "document.querySelector('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
+    page.wait_for_function(idle, timeout=60_000)
+    _clear_outputs(page)
+    page.get_by_role("menuitem", name="Run", exact=True).click()
+    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
+    page.wait_for_function(FINISHED, timeout=CELL_LIMIT, polling=250)
+    cells = page.evaluate(OUTPUTS)
+    errors = [output["evalue"] for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
+    assert errors == []
+    assert all(cell["count"] for cell in cells)
+    assert any(output.get("name") == "stdout" for output in cells[-1]["outputs"]), "b.finish() printed no verdict"
+    assert _drawn(page) or not any(".show(" in cell["source"] for cell in cells), "no figure was drawn"
+    assert page.complaints == []
+
+
+def _clear_outputs(page) -> None:
+    """Forgets the committed outputs, so that what is found afterwards is this run's."""
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
+
+
+def _drawn(page) -> int:
+    """How many plotly figures JupyterLab shows as figures, scrolling through the notebook to have it draw them."""
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:move-cursor-top').catch(() => {})")
+    seen = 0
+    for _ in range(30):
+        page.mouse.move(650, 500)
+        page.mouse.wheel(0, 700)
+        page.wait_for_timeout(150)
+        seen = max(seen, page.evaluate("document.querySelectorAll('.js-plotly-plot .main-svg').length"))
+    return seen
+
+
+def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            urllib.request.urlopen(f"{address}/api/status", timeout=1).close()
+            return
+        except (urllib.error.URLError, OSError):
+            assert server.poll() is None, re.sub(r"\s+", " ", log.read_text())[-500:]
+            time.sleep(0.25)
+    raise TimeoutError(f"JupyterLab did not come up: {log.read_text()[-500:]}")

@@ -1,0 +1,264 @@
+"""What a K2 is: the numbers that define the architecture, under the names of the released `config.json`.
+
+Section 2.3 and Table 2 of the paper; the released config fills in what the paper leaves out. The same class describes the
+laptop's `nano` and the trillion-parameter model, so what is tested on one is the definition of the other.
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Fields of released configs that say nothing about the architecture, or repeat what the class fixes.
+_IGNORED = {
+    "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "use_cache", "quantization_config",
+    "attention_dropout", "pretraining_tp", "ep_size", "aux_loss_alpha", "seq_aux", "moe_layer_freq", "pad_token_id",
+    "num_nextn_predict_layers", "num_mtp_layers", "head_dim", "qk_head_dim", "rope_interleave", "num_key_value_heads",
+    "hidden_act", "attention_bias", "scoring_func", "topk_method", "norm_topk_prob", "tie_word_embeddings", "model_type",
+    "rope_parameters", "rope_scaling", "num_local_experts", "attention_probs_dropout_prob", "is_decoder", "output_attentions",
+    "output_hidden_states", "return_dict", "chunk_size_feed_forward", "id2label", "label2id", "problem_type",
+    "is_encoder_decoder", "output_router_logits", "router_aux_loss_coef", "_name_or_path", "name_or_path", "unsloth_version", "mlp_bias", "experts_implementation",
+}
+# What the class fixes: another value would be another model.
+_FIXED = {
+    "hidden_act": ("silu",), "attention_bias": (False,), "scoring_func": ("sigmoid",), "topk_method": ("noaux_tc",),
+    "norm_topk_prob": (True,), "tie_word_embeddings": (False,), "moe_layer_freq": (1,),
+    "model_type": ("kimi_k2", "deepseek_v3"),
+}
+
+
+@dataclass(frozen=True)
+class YaRN:
+    """Context extension by interpolating slow rotary frequencies. The paper trains at 4k and 32k and extends to 128k."""
+
+    factor: float
+    original_max_position_embeddings: int
+    beta_fast: float = 32.0
+    beta_slow: float = 1.0
+    mscale: float = 1.0
+    mscale_all_dim: float = 0.0
+
+
+@dataclass(frozen=True)
+class K2Config:
+    vocab_size: int
+    hidden_size: int  # D
+    num_hidden_layers: int
+    num_attention_heads: int  # H
+    q_lora_rank: int | None  # None: the query is not compressed (Moonlight)
+    kv_lora_rank: int  # C, the latent that is cached
+    qk_nope_head_dim: int
+    qk_rope_head_dim: int  # R, the rotary width, shared by all heads on the key's side
+    v_head_dim: int
+    intermediate_size: int  # of dense layers
+    moe_intermediate_size: int  # F, of one expert
+    n_routed_experts: int  # E
+    num_experts_per_tok: int  # K
+    n_shared_experts: int = 1
+    first_k_dense_replace: int = 1  # leading layers without experts
+    n_group: int = 1  # K2 does not group experts; DeepSeek-V3 does
+    topk_group: int = 1
+    routed_scaling_factor: float = 1.0
+    max_position_embeddings: int = 4096
+    rope_theta: float = 50_000.0
+    yarn: YaRN | None = None
+    rms_norm_eps: float = 1e-6
+    initializer_range: float = 0.02
+    bos_token_id: int | None = None
+    eos_token_id: int | None = None
+    model_type: str = "kimi_k2"
+
+    def __post_init__(self) -> None:
+        positive = [f.name for f in dataclasses.fields(self) if f.type == "int" and f.name not in
+                    ("first_k_dense_replace", "n_shared_experts")]
+        for name in positive:
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} is {value!r}; it must be a positive integer")
+        _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; "
+                 "give a positive rank, or null for an uncompressed query")
+        _require(self.qk_rope_head_dim % 2 == 0, f"qk_rope_head_dim is {self.qk_rope_head_dim}; rotary positions turn "
+                 "pairs, so it must be even")
+        _require(self.num_experts_per_tok <= self.n_routed_experts, f"num_experts_per_tok is {self.num_experts_per_tok} "
+                 f"but n_routed_experts is {self.n_routed_experts}; a token cannot use more experts than there are")
+        _require(self.n_routed_experts % self.n_group == 0, f"n_routed_experts {self.n_routed_experts} is not divisible "
+                 f"by n_group {self.n_group}; choose n_group from {_divisors(self.n_routed_experts)}")
+        _require(self.topk_group <= self.n_group, f"topk_group {self.topk_group} exceeds n_group {self.n_group}")
+        reachable = self.n_routed_experts // self.n_group * self.topk_group
+        _require(self.num_experts_per_tok <= reachable, f"num_experts_per_tok {self.num_experts_per_tok} exceeds the "
+                 f"{reachable} experts in topk_group = {self.topk_group} groups; raise topk_group")
+        _require(0 <= self.first_k_dense_replace <= self.num_hidden_layers, f"first_k_dense_replace is "
+                 f"{self.first_k_dense_replace}; it must lie between 0 and num_hidden_layers = {self.num_hidden_layers}")
+        _require(self.n_shared_experts >= 0, f"n_shared_experts is {self.n_shared_experts}; it cannot be negative")
+        _require(self.model_type in _FIXED["model_type"], f"model_type is {self.model_type!r}; this class describes "
+                 f"{' and '.join(_FIXED['model_type'])}")
+
+    @property
+    def qk_head_dim(self) -> int:
+        return self.qk_nope_head_dim + self.qk_rope_head_dim
+
+    @property
+    def softmax_scale(self) -> float:
+        """1/√d, times YaRN's squared attention factor where the config asks for it."""
+        scale = self.qk_head_dim**-0.5
+        if self.yarn and self.yarn.mscale_all_dim:
+            scale *= (0.1 * self.yarn.mscale_all_dim * math.log(self.yarn.factor) + 1.0) ** 2
+        return scale
+
+    def is_moe(self, layer: int) -> bool:
+        return layer >= self.first_k_dense_replace
+
+    def replace(self, **changes: Any) -> "K2Config":
+        """A copy with the fields changed; the gate scale follows a change of experts unless it is given."""
+        unknown = set(changes) - {f.name for f in dataclasses.fields(self)}
+        _require(not unknown, f"K2Config has no field {', '.join(sorted(unknown))}")
+        if {"n_routed_experts", "num_experts_per_tok"} & set(changes) and "routed_scaling_factor" not in changes:
+            experts = changes.get("n_routed_experts", self.n_routed_experts)
+            active = changes.get("num_experts_per_tok", self.num_experts_per_tok)
+            if isinstance(experts, int) and isinstance(active, int) and 0 < active <= experts:
+                changes["routed_scaling_factor"] = gate_scale(experts, active)
+        return dataclasses.replace(self, **changes)
+
+    @classmethod
+    def preset(cls, name: str) -> "K2Config":
+        """One of the models this kit knows by name; ValueError lists them."""
+        _require(name in _PRESETS, f"unknown preset {name!r}; choose one of {', '.join(_PRESETS)}")
+        return _PRESETS[name]()
+
+    @classmethod
+    def from_dict(cls, config: dict) -> "K2Config":
+        """Read a released `config.json` (types kimi_k2 and deepseek_v3). ValueError names unknown or contradictory fields."""
+        known = {f.name for f in dataclasses.fields(cls)} - {"yarn"}
+        unknown = sorted(set(config) - known - _IGNORED)
+        _require(not unknown, f"unknown config field {', '.join(unknown)}; remove it, or check that this is a K2 config")
+        for name, allowed in _FIXED.items():
+            value = config.get(name, allowed[0])
+            _require(value in allowed, f"{name} is {value!r}; this model supports {' or '.join(map(repr, allowed))}")
+        heads, kv_heads = config.get("num_attention_heads"), config.get("num_key_value_heads")
+        _require(kv_heads in (None, heads), f"num_key_value_heads is {kv_heads} but num_attention_heads is {heads}; "
+                 "latent attention has one key per query head")
+        missing = sorted(f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in config)
+        _require(not missing, f"the config lacks {', '.join(missing)}")
+        fields = {name: value for name, value in config.items() if name in known}
+        rope = config.get("rope_parameters") or config.get("rope_scaling")
+        if config.get("rope_parameters") and "rope_theta" in config["rope_parameters"]:
+            fields["rope_theta"] = config["rope_parameters"]["rope_theta"]
+        eos = fields.get("eos_token_id")
+        fields["eos_token_id"] = eos[0] if isinstance(eos, list) else eos
+        return cls(**fields, yarn=_read_yarn(rope))
+
+    @classmethod
+    def from_pretrained(cls, directory: Path | str) -> "K2Config":
+        """Read `config.json` of a checkpoint directory."""
+        path = Path(directory) / "config.json"
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist; give the directory of a checkpoint with a config.json")
+        try:
+            config = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from None
+        try:
+            return cls.from_dict(config)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+
+    def to_dict(self) -> dict:
+        """The released `config.json`'s fields; transformers loads it with model_type deepseek_v3."""
+        config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "yarn"}
+        fixed = {name: allowed[0] for name, allowed in _FIXED.items() if name != "model_type"}
+        scaling = {"type": "yarn", **dataclasses.asdict(self.yarn)} if self.yarn else None
+        return {"architectures": ["DeepseekV3ForCausalLM"], **config, **fixed, "rope_scaling": scaling,
+                "num_key_value_heads": self.num_attention_heads, "num_nextn_predict_layers": 0}
+
+
+def _read_yarn(rope: dict | None) -> YaRN | None:
+    kind = (rope or {}).get("rope_type") or (rope or {}).get("type") or "default"
+    if kind == "default":
+        return None
+    _require(kind == "yarn", f"rope scaling of type {kind!r} is not supported; K2 uses 'yarn'")
+    names = {f.name for f in dataclasses.fields(YaRN)}
+    unknown = sorted(set(rope) - names - {"type", "rope_type", "rope_theta", "attention_factor", "truncate"})
+    _require(not unknown, f"unknown YaRN field {', '.join(unknown)} in rope_scaling")
+    missing = sorted({"factor", "original_max_position_embeddings"} - set(rope))
+    _require(not missing, f"rope_scaling lacks {', '.join(missing)}")
+    return YaRN(**{name: value for name, value in rope.items() if name in names})
+
+
+@cache
+def gate_scale(experts: int, active: int, samples: int = 20_000) -> float:
+    """Factor that restores the routed experts' share of the output after the gates are normalised to sum 1.
+
+    Moonlight, Appendix C: Gaussian logits, sigmoid, the top `active` of `experts`, renormalised; the mean of 1/√Σp².
+    (64, 6) gives 2.446 and (384, 8) 2.827, the released values; it approaches √active for many experts.
+    """
+    logits = torch.randn(samples, experts, generator=torch.Generator().manual_seed(0))
+    gates = logits.sigmoid().topk(active, dim=-1).values
+    gates = gates / gates.sum(-1, keepdim=True)
+    return round(float((1 / gates.square().sum(-1).sqrt()).mean()), 3)
+
+
+def _kimi_k2() -> K2Config:
+    return K2Config(
+        vocab_size=163_840, hidden_size=7168, num_hidden_layers=61, num_attention_heads=64, q_lora_rank=1536,
+        kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=18_432,
+        moe_intermediate_size=2048, n_routed_experts=384, num_experts_per_tok=8, routed_scaling_factor=2.827,
+        max_position_embeddings=131_072, bos_token_id=163_584, eos_token_id=163_585,
+        yarn=YaRN(factor=32.0, original_max_position_embeddings=4096, beta_fast=1.0, beta_slow=1.0, mscale_all_dim=1.0),
+    )
+
+
+def _deepseek_v3() -> K2Config:
+    return K2Config(
+        vocab_size=129_280, hidden_size=7168, num_hidden_layers=61, num_attention_heads=128, q_lora_rank=1536,
+        kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=18_432,
+        moe_intermediate_size=2048, n_routed_experts=256, num_experts_per_tok=8, first_k_dense_replace=3, n_group=8,
+        topk_group=4, routed_scaling_factor=2.5, max_position_embeddings=163_840, rope_theta=10_000.0, bos_token_id=0,
+        eos_token_id=1, model_type="deepseek_v3",
+        yarn=YaRN(factor=40.0, original_max_position_embeddings=4096, mscale_all_dim=1.0),
+    )
+
+
+def _moonlight() -> K2Config:
+    return K2Config(
+        vocab_size=163_840, hidden_size=2048, num_hidden_layers=27, num_attention_heads=16, q_lora_rank=None,
+        kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=11_264,
+        moe_intermediate_size=1408, n_routed_experts=64, num_experts_per_tok=6, n_shared_experts=2,
+        routed_scaling_factor=2.446, max_position_embeddings=8192, bos_token_id=163_584, eos_token_id=163_585,
+        rms_norm_eps=1e-5, model_type="deepseek_v3",
+    )
+
+
+def _small() -> K2Config:
+    """About 100M parameters: for one GPU."""
+    return K2Config(
+        vocab_size=32_768, hidden_size=512, num_hidden_layers=10, num_attention_heads=8, q_lora_rank=256, kv_lora_rank=128,
+        qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=1536, moe_intermediate_size=192,
+        n_routed_experts=24, num_experts_per_tok=4, routed_scaling_factor=gate_scale(24, 4), max_position_embeddings=4096,
+    )
+
+
+def _nano() -> K2Config:
+    """The laptop model: every part of K2, seven million parameters. Narrow layers want a wider initialisation."""
+    return K2Config(
+        vocab_size=4096, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, q_lora_rank=128, kv_lora_rank=64,
+        qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, intermediate_size=512, moe_intermediate_size=128,
+        n_routed_experts=16, num_experts_per_tok=4, routed_scaling_factor=gate_scale(16, 4), max_position_embeddings=2048,
+        rope_theta=10_000.0,
+    )
+
+
+_PRESETS = {"nano": _nano, "small": _small, "moonlight": _moonlight, "deepseek-v3": _deepseek_v3, "kimi-k2": _kimi_k2}
+
+
+def _divisors(n: int) -> str:
+    return ", ".join(str(d) for d in range(1, n + 1) if n % d == 0)
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)

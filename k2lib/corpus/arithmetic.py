@@ -1,0 +1,87 @@
+"""Mathematics whose answer is known: sums, differences, products and two-step stories, with the steps worked out.
+
+Held-out problems are disjoint from the training ones by construction: a hash of the question decides the side. A checker
+reads the last number of an answer, so a model may write its steps first.
+"""
+
+import hashlib
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from k2lib.corpus.documents import Document
+
+LICENCE = "generated"
+NAMES = "Ada Ben Cleo Dan Eve Finn Gia Hal".split()
+THINGS = "apples books coins eggs flowers marbles pens stamps".split()
+
+
+@dataclass(frozen=True)
+class MathProblem:
+    question: str
+    steps: str
+    answer: str
+
+
+def problems(n: int, seed: int, split: str = "train") -> list[MathProblem]:
+    """`n` distinct problems of the split "train" or "heldout"; fewer only if the space of problems is exhausted."""
+    if split not in ("train", "heldout"):
+        raise ValueError(f"unknown split {split!r}; choose 'train' or 'heldout'")
+    rng = random.Random(f"arithmetic/{seed}/{split}")
+    found: dict[str, MathProblem] = {}
+    for _ in range(60 * n + 1000):
+        if len(found) == n:
+            break
+        problem = rng.choice((_sum, _difference, _product, _story))(rng)
+        if is_heldout(problem.question) == (split == "heldout"):
+            found.setdefault(problem.question, problem)
+    return list(found.values())
+
+
+def is_heldout(question: str) -> bool:
+    """One question in ten, by its hash."""
+    return hashlib.sha256(question.encode()).digest()[0] < 26
+
+
+def check(answer: str, problem: MathProblem) -> bool:
+    """Whether the last number that `answer` states is the right one."""
+    numbers = re.findall(r"-?\d+", answer[:2000])
+    return bool(numbers) and len(numbers[-1]) < 12 and int(numbers[-1]) == int(problem.answer)
+
+
+def conversation(problem: MathProblem) -> list[dict]:
+    """The problem and its worked answer as chat messages."""
+    return [{"role": "user", "content": problem.question},
+            {"role": "assistant", "content": f"{problem.steps} Answer: {problem.answer}"}]
+
+
+def documents(n: int, seed: int) -> Iterator[Document]:
+    """Worked problems, four to a document."""
+    made = problems(n, seed)
+    for start in range(0, len(made), 4):
+        text = "\n\n".join(f"Problem: {p.question}\nSolution: {p.steps} Answer: {p.answer}" for p in made[start : start + 4])
+        yield Document(text, f"problems {start} to {start + 3}, seed {seed}", "math", LICENCE)
+
+
+def _sum(rng: random.Random) -> MathProblem:
+    a, b = rng.randint(2, 99), rng.randint(2, 99)
+    return MathProblem(f"What is {a} + {b}?", f"{a} + {b} = {a + b}.", str(a + b))
+
+
+def _difference(rng: random.Random) -> MathProblem:
+    a, b = sorted((rng.randint(2, 99), rng.randint(2, 99)), reverse=True)
+    return MathProblem(f"What is {a} - {b}?", f"{a} - {b} = {a - b}.", str(a - b))
+
+
+def _product(rng: random.Random) -> MathProblem:
+    a, b = rng.randint(2, 12), rng.randint(2, 12)
+    return MathProblem(f"What is {a} * {b}?", f"{a} * {b} = {a * b}.", str(a * b))
+
+
+def _story(rng: random.Random) -> MathProblem:
+    name, other = rng.sample(NAMES, 2)
+    a, b, thing = rng.randint(10, 60), rng.randint(2, 30), rng.choice(THINGS)
+    c = rng.randint(1, min(30, a + b - 1))
+    question = f"{name} has {a} {thing}, buys {b} more and gives {c} to {other}. How many {thing} does {name} have now?"
+    return MathProblem(question, f"{a} + {b} = {a + b}. {a + b} - {c} = {a + b - c}.", str(a + b - c))

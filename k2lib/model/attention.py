@@ -1,0 +1,115 @@
+"""Multi-head latent attention (MLA): keys and values are rebuilt from one small latent per token (section 2.3).
+
+Shapes: B batch, T time, H heads, D width, C latent width, R rotary width, N = nope width, V value width.
+A query head is [nope N | rotary R]; a key head is [its own nope N | the rotary R shared by all heads]. Only the latent and the
+shared rotary key need caching: C + R numbers a token, whatever the number of heads. Decoding never rebuilds the keys: the
+up-projection is absorbed into the query (`attend_cached`).
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from k2lib.config import K2Config
+from k2lib.model.causal import CausalAttention
+from k2lib.model.norm import RMSNorm
+from k2lib.model.rope import rotate
+
+CHUNK = 64  # queries at a time; larger chunks waste work above the diagonal
+LATENT_EPS = 1e-6  # of the two latent norms, whatever rms_norm_eps says: the released model's own
+
+
+class QKPart(NamedTuple):
+    """Rows of a projection that enter the logits of one head: `weight` [heads * rows, in], rows start…stop of each head.
+
+    To shrink a head's logits by γ, QK-Clip multiplies its rows by γ ** exponent.
+    """
+
+    weight: nn.Parameter
+    heads: int
+    start: int
+    stop: int
+    exponent: float
+
+
+class LatentAttention(nn.Module):
+    def __init__(self, config: K2Config):
+        super().__init__()
+        self.config = config
+        c, heads = config, config.num_attention_heads
+        if c.q_lora_rank is None:
+            self.q_proj = _linear(c.hidden_size, heads * c.qk_head_dim)
+        else:
+            self.q_a_proj = _linear(c.hidden_size, c.q_lora_rank)
+            self.q_a_layernorm = RMSNorm(c.q_lora_rank, LATENT_EPS)
+            self.q_b_proj = _linear(c.q_lora_rank, heads * c.qk_head_dim)
+        self.kv_a_proj_with_mqa = _linear(c.hidden_size, c.kv_lora_rank + c.qk_rope_head_dim)
+        self.kv_a_layernorm = RMSNorm(c.kv_lora_rank, LATENT_EPS)
+        self.kv_b_proj = _linear(c.kv_lora_rank, heads * (c.qk_nope_head_dim + c.v_head_dim))
+        self.o_proj = _linear(heads * c.v_head_dim, c.hidden_size)
+        self.max_logits: Tensor | None = None  # [H] fp32, running maximum over training forwards since it was last cleared
+
+    def qk_parts(self) -> list[QKPart]:
+        """What QK-Clip may scale: √γ on both nope parts, γ on the rotary query; its key belongs to all heads."""
+        c, heads = self.config, self.config.num_attention_heads
+        query = (self.q_proj if c.q_lora_rank is None else self.q_b_proj).weight
+        return [
+            QKPart(query, heads, 0, c.qk_nope_head_dim, 0.5),
+            QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 1.0),
+            QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim, 0.5),
+        ]
+
+    def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """nope [B, T, H, N] and rotated [B, T, H, R] parts of the queries; cos, sin [T or B×T, R/2]."""
+        c = self.config
+        q = self.q_proj(x) if c.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        nope, rotary = q.unflatten(-1, (c.num_attention_heads, c.qk_head_dim)).split(
+            [c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
+        return nope, rotate(rotary, cos.unsqueeze(-2), sin.unsqueeze(-2))
+
+    def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
+        """What is cached: the normalised latent [B, T, C] and the shared rotated key [B, T, R]."""
+        latent, rotary = self.kv_a_proj_with_mqa(x).split(
+            [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1)
+        return self.kv_a_layernorm(latent), rotate(rotary, cos, sin)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [B, T, D]
+        c, heads = self.config, self.config.num_attention_heads
+        batch, length, _ = x.shape
+        q_nope, q_rotary = self.queries(x, cos, sin)
+        latent, k_rotary = self.latents(x, cos, sin)
+        k_nope, v = self.kv_b_proj(latent).unflatten(-1, (heads, -1)).split([c.qk_nope_head_dim, c.v_head_dim], dim=-1)
+        q = torch.cat((q_nope, q_rotary), dim=-1)
+        k = torch.cat((k_nope, k_rotary.unsqueeze(2).expand(-1, -1, heads, -1).to(k_nope.dtype)), dim=-1)
+        q, k, v = (t.transpose(1, 2).reshape(batch * heads, length, -1) for t in (q, k, v))
+        output, largest = CausalAttention.apply(q, k, v, c.softmax_scale, min(CHUNK, length))
+        if self.training and torch.is_grad_enabled():
+            self._remember(largest.view(batch, heads).amax(0))
+        return self.o_proj(output.view(batch, heads, length, -1).transpose(1, 2).flatten(2))
+
+    def attend_cached(self, x: Tensor, cos: Tensor, sin: Tensor, latent: Tensor, rotary: Tensor, visible: Tensor) -> Tensor:
+        """Attention of new tokens x [B, S, D] to a cache that holds them already.
+
+        latent [B, L, C], rotary [B, L, R]; visible [B, S, L] marks the entries that a query may see. The key's
+        up-projection moves to the query's side, the value's to the output's: scores and sums live in the latent space.
+        """
+        c, heads = self.config, self.config.num_attention_heads
+        q_nope, q_rotary = self.queries(x, cos, sin)
+        up = self.kv_b_proj.weight.to(q_nope.dtype).view(heads, c.qk_nope_head_dim + c.v_head_dim, c.kv_lora_rank)
+        up_key, up_value = up.split([c.qk_nope_head_dim, c.v_head_dim], dim=1)
+        q_latent = torch.einsum("bshn,hnc->bhsc", q_nope, up_key)
+        query = torch.cat((q_latent, q_rotary.transpose(1, 2)), dim=-1).flatten(1, 2)  # [B, H·S, C + R]
+        key = torch.cat((latent, rotary), dim=-1)
+        scores = (query @ key.transpose(1, 2)).float().unflatten(1, (heads, -1)) * c.softmax_scale
+        weights = scores.masked_fill(~visible.unsqueeze(1), float("-inf")).softmax(-1).to(latent.dtype)
+        mixed = (weights.flatten(1, 2) @ latent).unflatten(1, (heads, -1))  # [B, H, S, C]
+        return self.o_proj(torch.einsum("bhsc,hvc->bshv", mixed, up_value).flatten(2))
+
+    def _remember(self, largest: Tensor) -> None:
+        largest = largest.detach()
+        self.max_logits = largest if self.max_logits is None else torch.maximum(self.max_logits, largest)
+
+
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    return nn.Linear(inputs, outputs, bias=False)

@@ -1,0 +1,158 @@
+"""Generation with the latent cache: C + R numbers a token and layer, whatever the number of heads (section 2.3).
+
+Prompts of different lengths share a batch, each sequence at its own position. Equal prompts (the K samples of one RL prompt)
+are prefilled once. Sampling is seeded per sequence, so a sequence does not depend on what else is in the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from k2lib.model.rope import rotation
+
+PREFILL = 256  # tokens at a time: bounds the scores of long prompts
+
+
+@dataclass
+class Completion:
+    tokens: list[int] = field(default_factory=list)  # a stop token, if one was met, is the last
+    logprobs: list[float] = field(default_factory=list)  # of each token under the model itself, at temperature 1
+    finish: str = "length"  # or "stop"
+
+
+class LatentCache:
+    """Per layer the latents [B, L, C] and rotary keys [B, L, R] of what was read; `lengths` [B] says how much is valid."""
+
+    def __init__(self, model, batch: int, room: int):
+        c, weight = model.config, model.embed_tokens.weight
+        self.latent = [weight.new_zeros(batch, room, c.kv_lora_rank) for _ in range(c.num_hidden_layers)]
+        self.rotary = [weight.new_zeros(batch, room, c.qk_rope_head_dim) for _ in range(c.num_hidden_layers)]
+        self.lengths = torch.zeros(batch, dtype=torch.int64, device=weight.device)
+
+    @property
+    def bytes_per_token(self) -> int:
+        return sum((a.shape[-1] + b.shape[-1]) * a.element_size() for a, b in zip(self.latent, self.rotary, strict=True))
+
+    def select(self, rows: Tensor) -> None:
+        """Keep, repeat or reorder sequences."""
+        self.latent = [t[rows] for t in self.latent]
+        self.rotary = [t[rows] for t in self.rotary]
+        self.lengths = self.lengths[rows]
+
+    def write(self, layer: int, latent: Tensor, rotary: Tensor, positions: Tensor) -> None:
+        """Store new entries [B, S, ·] at positions [B, S]."""
+        rows = torch.arange(positions.shape[0], device=positions.device)[:, None]
+        self.latent[layer][rows, positions] = latent.to(self.latent[layer].dtype)
+        self.rotary[layer][rows, positions] = rotary.to(self.rotary[layer].dtype)
+
+
+def extend(model, tokens: Tensor, cache: LatentCache, filled: int) -> Tensor:
+    """Hidden states [B, S, D] of new tokens [B, S] that follow what `cache` holds; the cache then holds them too.
+
+    `filled` bounds the entries in use, so that attention does not look at empty room.
+    """
+    positions = cache.lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
+    cos, sin = rotation(model.config, model.frequencies, positions)
+    visible = torch.arange(filled, device=tokens.device) <= positions[..., None]
+    x = model.embed_tokens(tokens)
+    for index, layer in enumerate(model.layers):
+        normed = layer.input_layernorm(x)
+        cache.write(index, *layer.self_attn.latents(normed, cos, sin), positions)
+        x = x + layer.self_attn.attend_cached(normed, cos, sin, cache.latent[index][:, :filled],
+                                              cache.rotary[index][:, :filled], visible)
+        x = x + layer.mlp(layer.post_attention_layernorm(x))
+    cache.lengths += tokens.shape[1]
+    return model.norm(x)
+
+
+@torch.no_grad()
+def sample(model, prompts: list[list[int]], *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
+           seed: int = 0, stop_tokens: tuple[int, ...] = (), on_token: Callable[[int, int], None] | None = None,
+           ) -> list[Completion]:
+    """Continue each prompt (token ids, at least one) until a stop token or `max_new_tokens`.
+
+    temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability. `on_token(i, t)`
+    is called as token t of sequence i appears (streaming). ValueError for an empty prompt or settings out of range.
+    """
+    _check(prompts, max_new_tokens, temperature, top_p)
+    was_training = model.training
+    model.eval()
+    try:
+        return _sample(model, prompts, max_new_tokens, temperature, top_p, seed, set(stop_tokens), on_token)
+    finally:
+        model.train(was_training)
+
+
+def _sample(model, prompts, max_new_tokens, temperature, top_p, seed, stop_tokens, on_token) -> list[Completion]:
+    device = model.embed_tokens.weight.device
+    cache, hidden, longest = _prefill(model, prompts, max_new_tokens)
+    completions = [Completion() for _ in prompts]
+    chances = torch.stack([torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(seed * 1_000_003 + i))
+                           for i in range(len(prompts))]).to(device)
+    active = torch.arange(len(prompts), device=device)
+    for step in range(max_new_tokens):
+        log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
+        chosen = log_p.argmax(-1) if temperature == 0 else _draw(log_p / temperature, top_p, chances[active, step])
+        own = log_p.gather(1, chosen[:, None]).squeeze(1)
+        going = []
+        for row, (i, token, value) in enumerate(zip(active.tolist(), chosen.tolist(), own.tolist(), strict=True)):
+            completions[i].tokens.append(token)
+            completions[i].logprobs.append(value)
+            if on_token:
+                on_token(i, token)
+            if token in stop_tokens:
+                completions[i].finish = "stop"
+            else:
+                going.append(row)
+        if not going or step + 1 == max_new_tokens:
+            break
+        if len(going) < len(active):
+            rows = torch.tensor(going, device=device)
+            cache.select(rows)
+            active, chosen = active[rows], chosen[rows]
+        hidden = extend(model, chosen[:, None], cache, longest + step + 1)[:, 0]
+    return completions
+
+
+def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, Tensor, int]:
+    """Read every distinct prompt once; the cache, the hidden state [B, D] of each last token, and the longest length."""
+    unique = list(dict.fromkeys(map(tuple, prompts)))
+    device = model.embed_tokens.weight.device
+    lengths = torch.tensor([len(p) for p in unique], device=device)
+    longest = int(lengths.max())
+    padded = torch.zeros(len(unique), longest, dtype=torch.int64, device=device)
+    for row, prompt in enumerate(unique):
+        padded[row, : len(prompt)] = torch.tensor(prompt, device=device)
+    cache = LatentCache(model, len(unique), longest + room)
+    last = None
+    for start in range(0, longest, PREFILL):  # what lies beyond a short prompt's end is overwritten as it grows
+        hidden = extend(model, padded[:, start : start + PREFILL], cache, min(start + PREFILL, longest))
+        index = (lengths - 1 - start).clamp(0, hidden.shape[1] - 1)
+        here = hidden[torch.arange(len(unique), device=device), index]
+        ended = ((lengths - 1 >= start) & (lengths - 1 < start + PREFILL))[:, None]
+        last = here if last is None else torch.where(ended, here, last)
+    cache.lengths = lengths
+    place = {prompt: row for row, prompt in enumerate(unique)}
+    rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
+    cache.select(rows)
+    return cache, last[rows], longest
+
+
+def _draw(logits: Tensor, top_p: float, chance: Tensor) -> Tensor:
+    """One token a row [A] of logits [A, V] by inverting the cumulative distribution at chance [A] in [0, 1)."""
+    values, order = logits.softmax(-1).sort(-1, descending=True)
+    cumulative = values.cumsum(-1)
+    kept = values * ((cumulative - values) < top_p)
+    cumulative = kept.cumsum(-1)
+    index = (cumulative < chance[:, None] * cumulative[:, -1:]).sum(-1, keepdim=True).clamp_max(logits.shape[-1] - 1)
+    return order.gather(1, index).squeeze(1)
+
+
+def _check(prompts: list[list[int]], max_new_tokens: int, temperature: float, top_p: float) -> None:
+    if not prompts or any(len(prompt) == 0 for prompt in prompts):
+        raise ValueError("every prompt needs at least one token; give the tokenizer's [BOS] for an empty text")
+    if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
+        raise ValueError(f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at least 1, "
+                         "at least 0, and within (0, 1]")

@@ -1,0 +1,186 @@
+"""Sparse mixture of experts: sigmoid routing, balanced by a bias and not by a loss; one shared expert (section 2.3).
+
+Shapes: T tokens, D width, E experts, K chosen per token, F expert width, S rows: (token, expert) pairs sorted by expert.
+The router adds a per-expert bias to its scores to *select*, and weighs the selected experts by the scores without it. After
+each step the bias of an overloaded expert falls and that of an idle one rises (`update_bias`), so no auxiliary loss pulls
+at the weights, and no token is ever dropped.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from k2lib.config import K2Config
+from k2lib.model.norm import compute_dtype
+
+
+class MLP(nn.Module):
+    """SwiGLU: down(silu(gate(x)) · up(x))."""
+
+    def __init__(self, width: int, hidden: int):
+        super().__init__()
+        self.gate_proj = nn.Linear(width, hidden, bias=False)
+        self.up_proj = nn.Linear(width, hidden, bias=False)
+        self.down_proj = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Router(nn.Module):
+    def __init__(self, config: K2Config):
+        super().__init__()
+        self.config = config
+        self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
+        self.register_buffer("e_score_correction_bias", torch.zeros(config.n_routed_experts))
+        self.register_buffer("load", torch.zeros(config.n_routed_experts), persistent=False)  # tokens since the last update
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Gate weights [T, K] fp32 and expert indices [T, K] of x [T, D]. Scores are fp32 whatever the compute dtype."""
+        c = self.config
+        with torch.autocast(x.device.type, enabled=False):
+            scores = F.linear(x.float(), self.weight.float()).sigmoid()
+        chosen = self._allowed(scores.detach() + self.e_score_correction_bias).topk(c.num_experts_per_tok, sorted=False).indices
+        gates = scores.gather(1, chosen)
+        if self.training and torch.is_grad_enabled():
+            self.load += torch.bincount(chosen.flatten(), minlength=c.n_routed_experts)
+        return gates / (gates.sum(-1, keepdim=True) + 1e-20) * c.routed_scaling_factor, chosen
+
+    def _allowed(self, biased: Tensor) -> Tensor:
+        """Only experts of the best groups, where the config groups them; a group's score is the sum of its best two."""
+        c = self.config
+        if c.n_group == 1:
+            return biased
+        groups = biased.view(-1, c.n_group, c.n_routed_experts // c.n_group)
+        best = groups.topk(min(2, groups.shape[-1]), dim=-1).values.sum(-1).topk(c.topk_group, sorted=False).indices
+        closed = torch.ones_like(groups[..., 0], dtype=torch.bool).scatter_(1, best, False)
+        return groups.masked_fill(closed.unsqueeze(-1), float("-inf")).flatten(1)
+
+    @torch.no_grad()
+    def update_bias(self, rate: float) -> None:
+        """b += u·(sign(e) − mean sign(e)), e = mean load − load (Moonlight, §2.3); then starts counting afresh."""
+        direction = (self.load.mean() - self.load).sign()
+        self.e_score_correction_bias += rate * (direction - direction.mean())
+        self.load.zero_()
+
+
+class Experts(nn.Module):
+    """All experts of a layer as two stacked weights, so that a grouped product serves them without a loop."""
+
+    def __init__(self, config: K2Config):
+        super().__init__()
+        experts, width, hidden = config.n_routed_experts, config.hidden_size, config.moe_intermediate_size
+        self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * hidden, width))  # gate rows first
+        self.down_proj = nn.Parameter(torch.empty(experts, width, hidden))
+
+    def forward(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D] -> [T, D]
+        return RoutedExperts.apply(x.to(compute_dtype(x)), self.gate_up_proj, self.down_proj, gates, chosen)
+
+    def reference(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
+        """The same, one expert after another."""
+        output = torch.zeros_like(x)
+        for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
+            token, slot = (chosen == expert).nonzero(as_tuple=True)
+            gate, up = F.linear(x[token], gate_up).chunk(2, dim=-1)
+            output = output.index_add(0, token, F.linear(F.silu(gate) * up, down) * gates[token, slot, None].to(x.dtype))
+        return output
+
+
+class RoutedExperts(torch.autograd.Function):
+    """The experts' work on all tokens: sort pairs by expert, two grouped products, weigh, sum per token.
+
+    Kept for the backward pass: x and the SwiGLU's input, no gathered copy of x and no output of the down-projection: the
+    gate weight is folded in before it, so the gate's gradient needs only the activation.
+    """
+
+    @staticmethod
+    def forward(ctx, x, gate_up_weight, down_weight, gates, chosen):
+        token, weight, place, ends = _by_expert(gates, chosen, gate_up_weight.shape[0], _alignment(x))
+        weight = weight.to(x.dtype)
+        gate_up = F.grouped_mm(x[token], gate_up_weight.to(x.dtype).transpose(1, 2), offs=ends)
+        gate, up = gate_up.chunk(2, dim=-1)
+        y = F.grouped_mm(F.silu(gate) * up * weight, down_weight.to(x.dtype).transpose(1, 2), offs=ends)
+        ctx.save_for_backward(x, gate_up_weight, down_weight, gate_up, weight, token, place, ends)
+        ctx.gates_dtype = gates.dtype
+        return y[place].sum(1)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, d_output):
+        x, gate_up_weight, down_weight, gate_up, weight, token, place, ends = ctx.saved_tensors
+        d_y = d_output[token]
+        d_scaled = F.grouped_mm(d_y, down_weight.to(x.dtype), offs=ends)
+        gate, up = gate_up.chunk(2, dim=-1)
+        sigmoid = gate.sigmoid()
+        silu = gate * sigmoid
+        activation = silu * up
+        d_weight = (d_scaled * activation).sum(-1, dtype=torch.float32)
+        d_activation = d_scaled * weight
+        d_gate_up = torch.cat((d_activation * up * (sigmoid + silu * (1 - sigmoid)), d_activation * silu), dim=-1)
+        d_down_weight = F.grouped_mm(d_y.t(), activation * weight, offs=ends)
+        d_gate_up_weight = F.grouped_mm(d_gate_up.t(), x[token], offs=ends)
+        d_x = F.grouped_mm(d_gate_up, gate_up_weight.to(x.dtype), offs=ends)[place].sum(1)
+        d_gates = d_weight[place].to(ctx.gates_dtype)
+        return d_x, d_gate_up_weight.to(gate_up_weight.dtype), d_down_weight.to(down_weight.dtype), d_gates, None
+
+
+def _by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The (token, expert) pairs as rows sorted by expert, every expert's rows padded to a multiple of `align`.
+
+    Returns token [S] and weight [S, 1] of each row, place [T, K] of each pair among the rows, and ends [E] int32 of each
+    expert's rows. A padding row carries token 0 with weight 0, which adds nothing to any sum, forward or backward.
+    """
+    tokens, active = chosen.shape
+    flat = chosen.flatten()
+    counts = torch.bincount(flat, minlength=experts)
+    ends = (counts + (align - 1)).div(align, rounding_mode="floor").mul(align).cumsum(0)
+    rows = flat.numel() if align == 1 else int(ends[-1])
+    order = flat.argsort(stable=True)
+    shift = torch.cat((ends.new_zeros(1), ends[:-1])) - (counts.cumsum(0) - counts)  # padding before each expert
+    position = torch.arange(flat.numel(), device=flat.device) + shift[flat[order]]
+    token = torch.zeros(rows, dtype=torch.int64, device=flat.device).scatter_(0, position, order // active)
+    weight = gates.new_zeros(rows).scatter_(0, position, gates.flatten()[order])
+    place = torch.empty_like(order).scatter_(0, order, position).view(tokens, active)
+    return token, weight.unsqueeze(1), place, ends.to(torch.int32)
+
+
+def _alignment(x: Tensor) -> int:
+    """Rows to pad each expert to. The CPU's bf16 library compiles a kernel for every new row count, at a millisecond each:
+    with the ever-changing loads of a router that doubles the training step. Multiples of 64 make the counts repeat."""
+    return 64 if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.shape[0] >= 512 else 1
+
+
+class MoE(nn.Module):
+    def __init__(self, config: K2Config):
+        super().__init__()
+        self.gate = Router(config)
+        self.experts = Experts(config)
+        shared = config.n_shared_experts
+        self.shared_experts = MLP(config.hidden_size, config.moe_intermediate_size * shared) if shared else None
+
+    def forward(self, x: Tensor) -> Tensor:  # [B, T, D]
+        flat = x.flatten(0, -2)
+        output = self.experts(flat, *self.gate(flat)).view_as(x)
+        return output if self.shared_experts is None else output + self.shared_experts(x)
+
+
+def routers(model: nn.Module) -> Iterator[Router]:
+    return (module for module in model.modules() if isinstance(module, Router))
+
+
+def router_loads(model: nn.Module) -> list[Tensor]:
+    """[E] tokens per expert since the last bias update, one tensor a layer."""
+    return [router.load for router in routers(model)]
+
+
+def update_router_bias(model: nn.Module, rate: float = 1e-3) -> None:
+    """One balancing step of every router; call it once an optimisation step."""
+    for router in routers(model):
+        router.update_bias(rate)
+
+
+def max_violation(load: Tensor) -> float:
+    """How far the fullest expert is above the mean: max/mean − 1; 0 is perfect balance."""
+    return float(load.max() / load.mean().clamp_min(1e-9)) - 1.0

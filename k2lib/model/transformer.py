@@ -1,0 +1,94 @@
+"""`K2Model`: embedding, layers of latent attention and dense or sparse feed-forward, norm, head (section 2.3).
+
+Parameters are fp32 masters; under `torch.autocast` the matrix products run in bf16. Names inside follow the released
+checkpoint's, except that experts are stacked; `k2lib.model.hf` alone knows the layout on disk.
+"""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from k2lib.config import K2Config
+from k2lib.model.attention import LatentAttention
+from k2lib.model.loss import cross_entropy
+from k2lib.model.moe import MLP, Experts, MoE, Router
+from k2lib.model.norm import RMSNorm, compute_dtype
+from k2lib.model.rope import inverse_frequencies, rotation
+
+
+class Layer(nn.Module):
+    def __init__(self, config: K2Config, index: int):
+        super().__init__()
+        self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.self_attn = LatentAttention(config)
+        self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [B, T, D]
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class K2Model(nn.Module):
+    def __init__(self, config: K2Config):
+        super().__init__()
+        self.config = config
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config, index) for index in range(config.num_hidden_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
+        self.apply(self._initialise)
+
+    def hidden(self, tokens: Tensor) -> Tensor:
+        """The last hidden state [B, T, D], normalised, of tokens [B, T]; ValueError for a token outside the vocabulary."""
+        cos, sin = rotation(self.config, self.frequencies, torch.arange(tokens.shape[1], device=tokens.device))
+        x = self.embed_tokens(tokens)
+        for layer in self.layers:
+            x = layer(x, cos, sin)
+        return self.norm(x)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits [B, T, V] of the token after each of tokens [B, T]."""
+        return self.lm_head(self.hidden(tokens))
+
+    def loss(self, tokens: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Mean cross-entropy in nats over the targets [B, T] (shifted by the caller), weighted by weights [B, T]."""
+        hidden = self.hidden(tokens)
+        return cross_entropy(hidden.to(compute_dtype(hidden)), self.lm_head.weight, targets, weights)
+
+    def token_logprobs(self, tokens: Tensor) -> Tensor:
+        """log p(tokens[:, t + 1] | tokens[:, : t + 1]) as [B, T] fp32 for tokens [B, T + 1]; differentiable."""
+        logits = self(tokens[:, :-1]).float()
+        return logits.log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1)
+
+    def generate(self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
+                 seed: int = 0) -> Tensor:
+        """tokens [B, T] continued to [B, T + max_new_tokens]; temperature 0 takes the likeliest token."""
+        from k2lib.model.generate import sample
+
+        done = sample(self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        return torch.cat((tokens, torch.tensor([c.tokens for c in done], device=tokens.device)), dim=1)
+
+    def save_pretrained(self, directory: Path | str, max_shard_bytes: int = 5_000_000_000) -> None:
+        """Write config.json and safetensors in the released layout, whole or not at all."""
+        from k2lib.model.hf import save
+
+        save(self, Path(directory), max_shard_bytes)
+
+    @classmethod
+    def from_pretrained(cls, directory: Path | str, dtype: torch.dtype = torch.float32,
+                        device: torch.device | str = "cpu") -> "K2Model":
+        """Read a checkpoint in the released layout; ValueError lists missing, extra and misshapen tensors."""
+        from k2lib.model.hf import load
+
+        return load(Path(directory), dtype, device)
+
+    def _initialise(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding | Router):
+            nn.init.normal_(module.weight, std=std)
+        elif isinstance(module, Experts):
+            nn.init.normal_(module.gate_up_proj, std=std)
+            nn.init.normal_(module.down_proj, std=std)

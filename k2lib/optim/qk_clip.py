@@ -1,0 +1,67 @@
+"""QK-Clip: heads whose largest attention logit passed τ have their query and key weights shrunk (Algorithm 1, §2.1).
+
+For head h with largest logit S_h > τ: γ_h = τ/S_h, and its logits must shrink by exactly γ_h. In latent attention both
+nope parts take √γ_h and the rotary query γ_h, because its key is shared by all heads; shared key and values stay. The clip acts
+after the update on a maximum measured before it, so τ is a soft cap: the next step may exceed it by one update's growth.
+
+Any module takes part that has `max_logits` ([H] fp32 or None, the running maximum since the last step) and `qk_parts()`
+(rows of weights and the power of γ each takes). No other knowledge of the model is needed, and any optimizer can be used.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class HeadReport:
+    """What one attention module's last clip saw and did; all [H]."""
+
+    max_logits: Tensor
+    gamma: Tensor
+    ever_clipped: Tensor  # bool, since training began
+
+
+class QKClip:
+    """Clips every attention module of `model`; call `step()` after the optimizer's step, once an optimisation step."""
+
+    def __init__(self, model: nn.Module, tau: float = 100.0):
+        if not tau > 0:
+            raise ValueError(f"tau is {tau}; the threshold of QK-Clip must be positive (the paper uses 100)")
+        self.tau = tau
+        self.modules = {name: module for name, module in model.named_modules() if hasattr(module, "qk_parts")}
+        if not self.modules:
+            raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
+        self.ever_clipped: dict[str, Tensor] = {}
+        self.report: dict[str, HeadReport] = {}
+
+    @torch.no_grad()
+    def step(self) -> dict[str, HeadReport]:
+        """Scale the heads above τ and clear the maxima. FloatingPointError, before any weight changes, for a non-finite one.
+
+        A module without a maximum (no training forward since the last step) is left alone.
+        """
+        seen = {name: module.max_logits for name, module in self.modules.items() if module.max_logits is not None}
+        if seen:
+            finite = torch.stack([maxima.isfinite().all() for maxima in seen.values()]).tolist()
+            for name, fine in zip(seen, finite, strict=True):
+                if not fine:
+                    raise FloatingPointError(f"{name} has a non-finite maximum logit {seen[name].tolist()}; no weight was "
+                                             "changed. Lower the learning rate, or resume from an earlier checkpoint")
+        for name, maxima in seen.items():
+            gamma = self.tau / maxima.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
+            for part in self.modules[name].qk_parts():
+                rows = part.weight.view(part.heads, -1, part.weight.shape[-1])[:, part.start : part.stop]
+                rows.mul_((gamma**part.exponent).to(rows.dtype)[:, None, None])
+            clipped = gamma < 1
+            self.ever_clipped[name] = clipped | self.ever_clipped.get(name, torch.zeros_like(clipped))
+            self.report[name] = HeadReport(maxima, gamma, self.ever_clipped[name])
+            self.modules[name].max_logits = None
+        return self.report
+
+    def state_dict(self) -> dict:
+        return {"tau": self.tau, "ever_clipped": dict(self.ever_clipped)}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.tau, self.ever_clipped = state["tau"], dict(state["ever_clipped"])

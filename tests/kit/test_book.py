@@ -1,0 +1,198 @@
+"""The notebook's side: what finish demands and prints, what show stores, who sees progress."""
+
+import itertools
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from k2lib.report import claims, figures, picture, start
+from k2lib.report.book import threads
+from k2lib.report.ledger import Ledger, ledger_path
+from k2lib.report.progress import progress
+from k2lib.report.provenance import machine, provenance
+
+CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}}
+
+
+def recorded(book):
+    for claim in claims.of_notebook(book.notebook):
+        book.record(claim.id, 1.0, low=0.5, high=1.5)
+    return book
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What notebooks display, collected."""
+    found = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: found.append(data))
+    return found
+
+
+def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts, capsys):
+    book = recorded(start("03_muonclip", "smoke", 3))
+    book.store_series("curve", CURVE)
+    book.metric("loss", 2.5)
+    book.finish()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(claims.of_notebook("03_muonclip"))
+    assert lines[0].startswith("not tested at this size: ")
+    ledger = Ledger.load(ledger_path("03_muonclip", "smoke"))
+    assert ledger.seed == 3 and ledger.metrics == {"loss": 2.5} and ledger.series["curve"] == CURVE
+    assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
+
+
+def test_what_finish_prints_does_not_depend_on_what_was_measured(artifacts, capsys):
+    texts = []
+    for value in (1.0, 1.234):
+        book = start("03_muonclip", "smoke", 0)
+        for claim in claims.of_notebook(book.notebook):
+            book.record(claim.id, value, low=value, high=value)
+        book.finish()
+        texts.append(capsys.readouterr().out)
+    assert texts[0] == texts[1]
+
+
+def test_finish_refuses_while_a_claim_is_unrecorded(artifacts):
+    book = start("03_muonclip", "smoke", 0)
+    book.record("qk-clip-caps-logits", 1.0, high=1.1)
+    with pytest.raises(ValueError, match="has not recorded muon-logits-explode"):
+        book.finish()
+    assert not ledger_path("03_muonclip", "smoke").exists()
+
+
+def test_a_foreign_unknown_repeated_or_unjudgeable_record_is_refused(artifacts):
+    book = start("03_muonclip", "smoke", 0)
+    with pytest.raises(ValueError, match="belongs to 02_moe_architecture"):
+        book.record("architecture-parity", 1.0)
+    with pytest.raises(ValueError, match="unknown claim"):
+        book.record("no-such-claim", 1.0)
+    book.record("pretraining-without-spikes", 0)
+    with pytest.raises(ValueError, match="already recorded"):
+        book.record("pretraining-without-spikes", 0)
+    with pytest.raises(ValueError, match="record it with high="):
+        start("03_muonclip", "laptop", 0).record("qk-clip-caps-logits", 1.0)
+
+
+def test_the_module_function_records_into_the_open_book(artifacts):
+    book = start("03_muonclip", "smoke", 0)
+    assert claims.record("pretraining-without-spikes", 0) == "not tested at this size"
+    with pytest.raises(ValueError, match="already recorded"):
+        book.record("pretraining-without-spikes", 0)
+
+
+def test_start_refuses_an_unknown_profile_and_a_bad_name():
+    with pytest.raises(ValueError, match="unknown profile 'huge'"):
+        start("03_muonclip", "huge", 0)
+    with pytest.raises(ValueError, match="named like '03_muonclip'"):
+        start("muonclip", "smoke", 0)
+
+
+def test_start_seeds_every_generator(artifacts):
+    draws = []
+    for seed in (0, 0, 1):
+        start("00_a", "smoke", seed)
+        draws.append((torch.rand(1).item(), np.random.rand()))
+    assert draws[0] == draws[1] != draws[2]
+
+
+def test_threads_are_one_at_smoke_size_all_cores_otherwise_and_can_be_chosen(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert threads("smoke") == 1
+    assert threads("laptop") == len(os.sched_getaffinity(0))
+    monkeypatch.setenv("K2_THREADS", "3")
+    assert threads("smoke") == 3
+    monkeypatch.setenv("K2_THREADS", "many")
+    with pytest.raises(ValueError, match="K2_THREADS is 'many'"):
+        threads("smoke")
+
+
+def test_show_displays_plain_rounded_json_and_needs_a_new_name(artifacts, shown):
+    book = start("00_a", "smoke", 0)
+    import plotly.graph_objects as go
+
+    book.show(go.Figure(go.Scatter(y=np.array([1 / 3, 2 / 3]))), "thirds")
+    assert shown[0]["text/plain"] == "<figure 00_a/thirds>"
+    assert shown[0][picture.MIMETYPE]["data"][0]["y"] == [0.3333, 0.6667]
+    assert "image/png" not in shown[0]
+    assert json.loads((artifacts / "figures" / "00_a" / "thirds.json").read_text()) == shown[0][picture.MIMETYPE]
+    with pytest.raises(ValueError, match="its own name"):
+        book.show(go.Figure(), "thirds")
+
+
+@pytest.mark.skipif(picture.browser() is None, reason="no Chromium: figures have no pictures")
+def test_a_picture_is_drawn_when_asked_for(monkeypatch):
+    monkeypatch.setenv("K2_PNG", "1")
+    png = picture.png(picture.content(figures.curves(CURVE, x="step", y="logit")))
+    assert png.startswith("iVBORw0KGgo")
+
+
+def test_curves_draw_seeds_thin_references_dotted_and_the_papers_value_dashed():
+    from k2lib.report.results import Reference
+
+    reference = Reference("laptop", "a machine, 2 cores", "2026-01-31", {"x": [0, 1], "lines": {"Muon": [3.0, 9.0]}})
+    figure = figures.curves(CURVE, x="step", y="logit", paper={"τ = 3": 3.0}, references=[reference], title="T")
+    styles = [(trace.name, trace.line.dash, trace.line.width) for trace in figure.data]
+    assert styles[:3] == [("Muon", "solid", 0.7), ("Muon", "solid", 0.7), ("Muon", "solid", 2.2)]
+    assert list(figure.data[2].y) == [1.0, 2.0, 4.5]
+    assert ("τ = 3", "dash", 1.3) in styles
+    assert ("Muon, laptop · a machine, 2 cores · 2026-01-31", "dot", 1.4) in styles
+    texts = [annotation.text for annotation in figure.layout.annotations]
+    assert any("laptop · a machine, 2 cores · 2026-01-31" in text for text in texts)
+    assert {"Muon", "MuonClip", "τ = 3"} <= set(texts)
+    assert figure.layout.yaxis.range[1] >= 9.0
+
+
+def test_long_lines_are_thinned_but_keep_their_extremes():
+    values = [0.0] * 5000
+    values[1234], values[4321] = 7.0, -7.0
+    trace = figures.curves({"x": list(range(5000)), "lines": {"a": values}}, x="x", y="y").data[0]
+    assert len(trace.x) <= 160 and max(trace.y) == 7.0 and min(trace.y) == -7.0
+
+
+def test_labels_at_the_ends_of_lines_do_not_overlap():
+    lines = {name: [0.0, 1.0 + 0.001 * number] for number, name in enumerate("abcdef")}
+    figure = figures.curves({"x": [0, 1], "lines": lines}, x="x", y="y")
+    heights = sorted(a.y for a in figure.layout.annotations if a.text in lines)
+    inner = figures.HEIGHT - figures.TOP - figures.BOTTOM
+    assert all((upper - lower) * inner > 14 for lower, upper in itertools.pairwise(heights))
+    assert heights[0] >= 0 and heights[-1] <= 1.0001
+
+
+def test_bars_carry_intervals_references_and_the_papers_stroke():
+    from k2lib.report.results import Reference
+
+    data = {"labels": ["raw", "FP8"], "bars": {"MB": {"value": [3.0, 2.0], "low": [2.5, 1.0], "high": [3.1, 2.2]}}}
+    reference = Reference("gpu", "H200", "2026-01-31", {"labels": ["FP8"], "bars": {"MB": [1.5]}})
+    figure = figures.bars(data, y="MB", references=[reference], paper={"FP8": 1.8})
+    assert list(figure.data[0].y) == [3.0, 2.0]
+    assert figure.data[0].error_y.arrayminus == (0.5, 1.0)
+    assert list(figure.data[1].y) == [1.5] and list(figure.data[1].x) == [1.0]
+    assert figure.layout.shapes[0].y0 == 1.8
+
+
+def test_progress_goes_to_the_runners_file_and_is_silent_without_one(tmp_path, monkeypatch, capsys):
+    assert list(progress(range(3), "work")) == [0, 1, 2]
+    monkeypatch.setenv("K2_PROGRESS_FILE", str(tmp_path / "p.json"))
+    seen = [json.loads((tmp_path / "p.json").read_text()) for _ in progress(iter(range(2)), "work", total=2)]
+    assert seen[0] == {"desc": "work", "done": 0, "total": 2}
+    assert not (tmp_path / "p.json").exists()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_person_in_jupyterlab_gets_a_bar(monkeypatch):
+    calls = []
+    monkeypatch.setenv("JPY_SESSION_NAME", "x.ipynb")
+    monkeypatch.setattr("tqdm.auto.tqdm", lambda iterable, **options: calls.append(options) or iterable)
+    assert list(progress([1, 2], "work")) == [1, 2]
+    assert calls == [{"desc": "work", "total": 2, "leave": False}]
+
+
+def test_provenance_names_no_host(monkeypatch):
+    import platform
+
+    found = provenance(0)
+    assert "cores" in machine() and found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert platform.node() not in json.dumps(found)

@@ -1,0 +1,116 @@
+"""What leaves a run: the page, the committed results, README's table."""
+
+import json
+import re
+
+import plotly.graph_objects as go
+import pytest
+
+from k2lib.report import html, pages, publish, start, table
+from k2lib.report.ledger import Ledger
+from k2lib.report.results import published_verdicts, references, result_path
+from k2lib.runner import reproduce
+from k2lib.runner.plan import steps
+
+
+@pytest.fixture
+def run(artifacts, monkeypatch):
+    """A finished run of notebook 02 with one figure, as if `k2 reproduce` had made it."""
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
+    book = start("02_moe_architecture", "smoke", 0)
+    book.store_series("shapes", {"labels": ["a"], "bars": {"b": [1.0]}})
+    book.show(go.Figure(go.Scatter(y=[1.0, 2.0])), "shapes")
+    book.record("architecture-parity", 3e-6, detail="largest of <8> batches")
+    book.record("k2-total-parameters", 1.026)
+    book.record("k2-activated-parameters", 40.0)
+    book.record("heads-cost-at-128k", 0.84, low=0.83, high=0.85, n=3)
+    book.finish()
+    (artifacts / "notebooks").mkdir()
+    (artifacts / "notebooks" / "02_moe_architecture.done").write_text("{}")
+    return artifacts
+
+
+def test_the_page_shows_ours_beside_the_papers_and_needs_no_network(run):
+    page = html.write("smoke").read_text()
+    row = re.search(r"<tr id='k2-total-parameters'>.*?</tr>", page)[0]
+    assert "1.026" in row and "<td>1.04</td>" in row and ">reproduced<" in row
+    assert ">not reproduced<" in re.search(r"<tr id='k2-activated-parameters'>.*?</tr>", page)[0]
+    assert ">not run<" in re.search(r"<tr id='rl-raises-success'>.*?</tr>", page)[0]
+    assert "largest of &lt;8&gt; batches" in page
+    assert "Plotly.newPlot" in page and len(page) > 3_000_000
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+
+
+def test_the_page_marks_claims_measured_before_the_code_changed(run):
+    assert "measured before the code changed" not in html.write("smoke").read_text()
+    assert "measured before the code changed" in html.write("smoke", ["02_moe_architecture"]).read_text()
+
+
+def test_an_executed_notebook_becomes_a_page_with_interactive_figures(make, artifacts):
+    path = make("00_a", "import plotly.graph_objects as go\nb.show(go.Figure(go.Bar(y=[1, 2])), 'line')", finish=True)
+    assert reproduce("smoke", notebooks=path.parent) == 0
+    page = (artifacts / "notebooks" / "00_a.html").read_text()
+    assert "Plotly.newPlot" in page and 'src="plotly.min.js"' in page and "require.min.js" not in page
+    assert (artifacts / "notebooks" / "plotly.min.js").stat().st_size > 3_000_000
+    assert "notebooks/00_a.html" in (artifacts / "report.html").read_text()
+    assert pages.write(artifacts, "01_none") is False
+    assert steps("smoke", path.parent)[0].is_done()
+
+
+def test_published_results_keep_their_provenance_and_are_found_as_references(run, tmp_path):
+    written = publish.publish("smoke", tmp_path / "results")
+    assert written == [tmp_path / "results" / "smoke" / "02.json"]
+    ledger = Ledger.load(written[0])
+    assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
+    found = references("02_moe_architecture", "shapes", tmp_path / "results")
+    assert [reference.profile for reference in found] == ["smoke"]
+    assert found[0].data == {"labels": ["a"], "bars": {"b": [1.0]}}
+    assert found[0].label.startswith("smoke · ") and found[0].date in found[0].label
+    assert references("02_moe_architecture", "other", tmp_path / "results") == []
+    assert published_verdicts("smoke", tmp_path / "results")["k2-total-parameters"].verdict == "reproduced"
+
+
+def test_a_gpus_result_is_labelled_with_the_gpu(run, tmp_path):
+    publish.publish("smoke", tmp_path / "results")
+    path = result_path("02_moe_architecture", "smoke", tmp_path / "results")
+    content = json.loads(path.read_text())
+    content["provenance"]["device"] = "NVIDIA H200"
+    path.write_text(json.dumps(content))
+    assert " · NVIDIA H200 · " in references("02_moe_architecture", "shapes", tmp_path / "results")[0].label
+
+
+def test_nothing_half_done_is_published(run, tmp_path, artifacts):
+    with pytest.raises(FileNotFoundError, match="run `k2 reproduce --profile gpu` first"):
+        publish.publish("gpu", tmp_path / "results")
+    (artifacts / "notebooks" / "02_moe_architecture.done").unlink()
+    with pytest.raises(ValueError, match="02_moe_architecture did not finish"):
+        publish.publish("smoke", tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, monkeypatch):
+    target = tmp_path / "results" / "laptop" / "02.json"
+    publish.publish("smoke", tmp_path / "results")
+    ledger = Ledger.load(tmp_path / "results" / "smoke" / "02.json")
+    ledger.profile = "laptop"
+    ledger.save(target)
+    text = table.markdown(tmp_path / "results")
+    assert "| 1.04 | 1.026 | **reproduced** |" in text
+    assert "| 0.83 | 0.84 [0.83, 0.85], n = 3 | **reproduced** |" in text
+    assert "| 32.6 | 40 | **not reproduced** |" in text
+    assert "3 reproduced, 1 not reproduced" in text and ledger.provenance["machine"] in text
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# Kit\n{table.BEGIN}\nold\n{table.END}\nrest\n")
+    monkeypatch.setattr("k2lib.report.results.RESULTS", tmp_path / "results")
+    assert table.update_readme(readme) is True
+    assert table.update_readme(readme) is False
+    assert readme.read_text().endswith(f"{table.END}\nrest\n") and "1.026" in readme.read_text()
+    readme.write_text("# Kit\n")
+    with pytest.raises(ValueError, match="lacks the markers"):
+        table.update_readme(readme)
+
+
+def test_the_terminals_table_counts_the_verdicts(run):
+    text = table.terminal("smoke")
+    assert re.search(r"^architecture-parity +3e-06 +0 +reproduced$", text, re.MULTILINE)
+    assert "smoke: 3 reproduced, 1 not reproduced, " in text
