@@ -1,0 +1,144 @@
+"""Trajectories: agent, user and simulator talk until the user is done; the judge keeps what met its rubric (section 3.1).
+
+The paper calls the whole pipeline large-scale rejection sampling. Episodes run in lockstep, so that a local model answers all of
+them in one batch. The scripted expert knows the reference calls and makes seeded mistakes: without them the filter would
+have nothing to reject, and nobody would know whether it can.
+"""
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from k2lib.synth import tasks as task_factory
+from k2lib.synth import users
+from k2lib.synth.judge import Verdict, judge
+from k2lib.synth.simulator import BUSY, ToolSimulator
+from k2lib.synth.tasks import Task, prefix
+from k2lib.synth.tools import check_call
+
+FAULT_RATE = 0.05  # of the simulator, while data is made
+MISTAKE_RATE = 0.15  # of the scripted expert, per task
+MISTAKES = ("wrong value", "wrong tool", "invented tool", "broken JSON", "gives up", "claims without doing")
+Step = Callable[[list["Episode"]], list[dict]]  # conversations -> the assistant's next message in each
+
+
+@dataclass
+class Episode:
+    task: Task
+    messages: list[dict]
+    tools: list[dict]
+    simulator: ToolSimulator
+    over: bool = False
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    task: Task
+    messages: list[dict]
+    tools: list[dict]
+    verdict: Verdict
+
+    def row(self) -> dict:
+        """The JSONL row: OpenAI messages and tools, the rubric's verdict, provenance."""
+        return {"task_id": self.task.id, "messages": self.messages, "tools": self.tools, "seed": self.task.seed,
+                "difficulty": self.task.difficulty, "domain": self.task.application.domain.name,
+                "verdict": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)}}
+
+
+def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float = 0.0) -> list[Trajectory]:
+    """All tasks in lockstep: `step` gets the running episodes and returns one assistant message for each."""
+    episodes = [Episode(task, *prefix(task), ToolSimulator(task.application, task.state, task.seed, fault_rate)) for task in tasks]
+    for _ in range(max_turns):
+        running = [episode for episode in episodes if not episode.over]
+        if not running:
+            break
+        for episode, message in zip(running, step(running), strict=True):
+            _advance(episode, message)
+    return [Trajectory(e.task, e.messages, e.tools, judge(e.task, e.messages, e.simulator.state)) for e in episodes]
+
+
+def _advance(episode: Episode, message: dict) -> None:
+    """One assistant message: execute its calls, or hand it to the user."""
+    counter = sum(len(m.get("tool_calls") or []) for m in episode.messages)
+    calls = [call | {"id": f"functions.{call['function']['name']}:{counter + i}"}  # our counter, whatever the model wrote
+             for i, call in enumerate(message.get("tool_calls") or [])]
+    episode.messages.append(message | ({"tool_calls": calls} if calls else {}))
+    for call in calls:
+        result = episode.simulator.call(call["function"]["name"], call["function"]["arguments"])
+        episode.messages.append({"role": "tool", "tool_call_id": call["id"], "content": result.content})
+    if not calls:
+        answer = users.reply(episode.task, episode.messages)
+        if answer is None:
+            episode.over = True
+        else:
+            episode.messages.append({"role": "user", "content": answer})
+
+
+def expert(episodes: list[Episode]) -> list[dict]:
+    """The scripted agent's next message in each episode."""
+    return [_expert(episode) for episode in episodes]
+
+
+def _expert(episode: Episode) -> dict:
+    task, messages = episode.task, episode.messages
+    rng = random.Random(f"expert/{task.id}")
+    mistake = rng.choice(MISTAKES) if rng.random() < MISTAKE_RATE else None
+    if task.rubric.must_ask and messages[-1]["role"] == "user" and sum(m["role"] == "user" for m in messages) == 1 \
+            and mistake != "wrong value":
+        return {"role": "assistant", "content": f"Which {task.rubric.must_ask}?"}
+    done = [m for m in messages if m["role"] == "tool" and not m["content"].endswith(BUSY)]
+    if mistake == "gives up":
+        return {"role": "assistant", "content": "I cannot do that."}
+    if mistake == "claims without doing" or len(done) >= len(task.reference):
+        return {"role": "assistant", "content": _closing(task, done)}
+    name, arguments = task.reference[len(done)]
+    text = json.dumps(arguments)
+    if mistake == "wrong tool":
+        name = rng.choice(list(task.application.tools))
+    elif mistake == "invented tool":
+        name = f"do_{name}"
+    elif mistake == "broken JSON":
+        text = text[:-1]
+    elif mistake == "wrong value" and arguments:
+        key = rng.choice(list(arguments))
+        text = json.dumps(arguments | {key: arguments[key] + 1 if isinstance(arguments[key], int) else "something else"})
+    return {"role": "assistant", "content": "",
+            "tool_calls": [{"id": "", "type": "function", "function": {"name": name, "arguments": text}}]}
+
+
+def _closing(task: Task, done: list[dict]) -> str:
+    if task.rubric.report is None or not done:
+        return "Done."
+    return f"It is {json.loads(done[-1]['content'])}." if not done[-1]["content"].startswith("error") else "I could not find it."
+
+
+def generate(n: int, seed: int, *, max_turns: int = 8, per_domain: int = 6,
+             progress: Callable[[Iterable, str, int], Iterable] | None = None) -> tuple[list[Trajectory], dict]:
+    """Trajectories of `n` training tasks that passed the judge, and what became of the others.
+
+    The statistics count tasks, kept ones, the reasons of rejection, tasks by difficulty and the evolved tools.
+    """
+    tasks = task_factory.generate(n, seed, per_domain=per_domain)
+    chunks = [tasks[i : i + 100] for i in range(0, len(tasks), 100)]
+    made = [t for chunk in (progress or _plain)(chunks, "simulate trajectories", len(chunks))
+            for t in run(chunk, expert, max_turns=max_turns, fault_rate=FAULT_RATE)]
+    kept = [t for t in made if t.verdict.passed]
+    return kept, {
+        "tasks": len(made), "kept": len(kept), "coverage": task_factory.coverage(task_factory.applications(seed, per_domain)),
+        "rejected": dict(Counter(reason for t in made for reason in t.verdict.reasons)),
+        "difficulty": dict(Counter(t.task.difficulty for t in made)),
+        "difficulty_kept": dict(Counter(t.task.difficulty for t in kept)),
+        "domains": dict(Counter(t.task.application.domain.name for t in made)),
+    }
+
+
+def validity(trajectories: list[Trajectory]) -> tuple[int, int]:
+    """(valid, written) tool calls: valid ones name a declared tool and satisfy its schema."""
+    calls = [(call["function"], t.tools) for t in trajectories for m in t.messages for call in m.get("tool_calls") or []]
+    return sum(check_call(f["name"], f["arguments"], tools)[0] is not None for f, tools in calls), len(calls)
+
+
+def _plain(iterable: Iterable, _description: str, _total: int) -> Iterable:
+    return iterable
