@@ -58,10 +58,16 @@ class K2Model(nn.Module):
         hidden = self.hidden(tokens)
         return cross_entropy(hidden.to(compute_dtype(hidden)), self.lm_head.weight, targets, weights)
 
-    def token_logprobs(self, tokens: Tensor) -> Tensor:
-        """log p(tokens[:, t + 1] | tokens[:, : t + 1]) as [B, T] fp32 for tokens [B, T + 1]; differentiable."""
-        logits = self(tokens[:, :-1]).float()
-        return logits.log_softmax(-1).gather(-1, tokens[:, 1:, None]).squeeze(-1)
+    def token_logprobs(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
+        """log p(tokens[:, t + 1] | tokens[:, : t + 1]) as [B, T] fp32 for tokens [B, T + 1]; differentiable.
+
+        `wanted` [B, T] bool computes only those and leaves 0 elsewhere: the head is the largest product of a small answer
+        to a long prompt.
+        """
+        hidden, targets = self.hidden(tokens[:, :-1]), tokens[:, 1:]
+        wanted = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
+        values = self.lm_head(hidden[wanted]).float().log_softmax(-1).gather(-1, targets[wanted].unsqueeze(-1)).squeeze(-1)
+        return torch.zeros(targets.shape, device=tokens.device).masked_scatter(wanted, values)
 
     def generate(self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
                  seed: int = 0) -> Tensor:
