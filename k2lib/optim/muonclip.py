@@ -30,7 +30,7 @@ class MuonClip(torch.optim.Optimizer):
 
     def __init__(self, param_groups: Iterable, lr: float, *, weight_decay: float = 0.1, momentum: float = 0.95,
                  ns_steps: int = 5, coefficients: str | tuple = "moonlight", betas: tuple[float, float] = (0.9, 0.95),
-                 eps: float = 1e-8, qk_clip: QKClip | None = None):
+                 eps: float = 1e-8, ns_dtype: torch.dtype | None = None, qk_clip: QKClip | None = None):
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not value >= 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
@@ -38,6 +38,7 @@ class MuonClip(torch.optim.Optimizer):
             raise ValueError(f"momentum is {momentum}; choose a value in [0, 1), such as 0.95")
         defaults = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, ns_steps=ns_steps, coefficients=coefficients,
                         betas=betas, eps=eps, algorithm="muon", blocks=1)
+        self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
 
@@ -97,7 +98,7 @@ class MuonClip(torch.optim.Optimizer):
                 batches[key].append((parameter, direction.reshape(-1, n, m), group))
         for (n, m, steps, coefficients, _), entries in batches.items():
             wide = [d if d.shape[-2] <= d.shape[-1] else d.mT for _, d, _ in entries]
-            orthogonal = newton_schulz(torch.cat(wide), steps, coefficients).split([w.shape[0] for w in wide])
+            orthogonal = newton_schulz(torch.cat(wide), steps, coefficients, self.ns_dtype).split([w.shape[0] for w in wide])
             for (parameter, direction, group), update in zip(entries, orthogonal, strict=True):
                 update = update if direction.shape[-2] <= direction.shape[-1] else update.mT
                 update = update.to(parameter.dtype).reshape(parameter.shape)

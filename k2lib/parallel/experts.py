@@ -1,0 +1,91 @@
+"""Expert parallelism: every process holds a share of the experts, and tokens travel to theirs and back (section 2.4.2).
+
+Shapes: T tokens of this process, K experts a token, S = T·K pairs, R pairs received, D width, E experts, P processes.
+Two all-to-alls a layer: rows go out sorted by expert, outputs come home in the same order, where they are weighed and summed. The
+gradient of an all-to-all is the all-to-all with the two split lists exchanged.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from k2lib.model.moe import Experts, MoE, RoutedExperts
+
+
+class AllToAll(torch.autograd.Function):
+    """apply(rows [S, D], sent [P], received [P]) -> rows [R, D]: the first sent[0] rows go to process 0, and so on."""
+
+    @staticmethod
+    def forward(ctx, rows, sent, received):
+        ctx.sent, ctx.received = sent, received
+        output = rows.new_empty(sum(received), rows.shape[1])
+        dist.all_to_all_single(output, rows.contiguous(), received, sent)
+        return output
+
+    @staticmethod
+    def backward(ctx, d_output):
+        d_rows = d_output.new_empty(sum(ctx.sent), d_output.shape[1])
+        dist.all_to_all_single(d_rows, d_output.contiguous(), ctx.sent, ctx.received)
+        return d_rows, None, None
+
+
+class ParallelExperts(nn.Module):
+    """Replaces a layer's `Experts` by this process's share: experts rank·E/P … (rank + 1)·E/P."""
+
+    def __init__(self, experts: Experts, rank: int, processes: int):
+        super().__init__()
+        count = experts.gate_up_proj.shape[0]
+        if count % processes:
+            fitting = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+            raise ValueError(f"{count} experts cannot be shared by ep={processes} processes; choose ep from {fitting}")
+        self.processes, self.local = processes, count // processes
+        mine = slice(rank * self.local, (rank + 1) * self.local)
+        self.gate_up_proj = nn.Parameter(experts.gate_up_proj.detach()[mine].clone())
+        self.down_proj = nn.Parameter(experts.down_proj.detach()[mine].clone())
+
+    def forward(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D]
+        tokens, active = chosen.shape
+        flat = chosen.flatten()
+        order = flat.argsort(stable=True)
+        counts = torch.bincount(flat, minlength=self.local * self.processes)  # [E] pairs for each expert
+        arriving = torch.empty_like(counts)  # [P · E/P]: for my experts, from each process
+        dist.all_to_all_single(arriving, counts)
+        sent = counts.view(self.processes, -1).sum(1).tolist()
+        received = arriving.view(self.processes, -1).sum(1).tolist()
+        rows = AllToAll.apply(x[order // active], sent, received)
+        expert = torch.arange(self.local, device=x.device).repeat(self.processes).repeat_interleave(arriving)
+        ones = torch.ones(rows.shape[0], 1, device=x.device)
+        output = RoutedExperts.apply(rows, self.gate_up_proj, self.down_proj, ones, expert.unsqueeze(1))
+        home = AllToAll.apply(output, received, sent)
+        back = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=x.device))
+        return (home[back].view(tokens, active, -1) * gates.unsqueeze(-1).to(home.dtype)).sum(1)
+
+
+def shard_experts(model: nn.Module, rank: int, processes: int) -> nn.Module:
+    """Replace the experts of every sparse layer by this process's share; returns the model."""
+    for module in model.modules():
+        if isinstance(module, MoE):
+            module.experts = ParallelExperts(module.experts, rank, processes)
+    return model
+
+
+def synchronise(model: nn.Module, processes: int) -> None:
+    """After the backward pass: gradients of the mean loss over all processes, router loads and maximum logits of all tokens.
+
+    A shared parameter's gradient is the mean over processes. An expert has seen every process's tokens already; its
+    gradient only has to be divided.
+    """
+    for module in model.modules():
+        if isinstance(module, ParallelExperts):
+            for parameter in module.parameters(recurse=False):
+                if parameter.grad is not None:
+                    parameter.grad /= processes
+        else:
+            for parameter in module.parameters(recurse=False):
+                if parameter.grad is not None:
+                    dist.all_reduce(parameter.grad)
+                    parameter.grad /= processes
+        if hasattr(module, "load"):
+            dist.all_reduce(module.load)
+        if getattr(module, "max_logits", None) is not None:
+            dist.all_reduce(module.max_logits, op=dist.ReduceOp.MAX)
