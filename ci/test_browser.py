@@ -21,7 +21,10 @@ from k2lib.report.picture import MIMETYPE, browser
 from k2lib.store import ROOT
 
 NOTEBOOKS = ("00_overview", "02_moe_architecture", "04_memory")
-CELL_LIMIT = 400_000  # milliseconds for one notebook
+LONGEST_RUN = 400_000  # milliseconds for one notebook
+KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+STARTED = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].some(
+    cell => cell.type === 'code' && (cell.executionCount !== null || cell.executionState === 'running'))"""
 FINISHED = """() => {
     const panel = window.jupyterapp.shell.currentWidget, cells = panel?.content?.model?.cells;
     if (!cells) return false;
@@ -30,9 +33,8 @@ FINISHED = """() => {
         last = cell;
         for (let i = 0; i < cell.outputs.length; i++) failed ||= cell.outputs.get(i).type === 'error';
     }
-    const idle = panel.sessionContext.session?.kernel?.status === 'idle';
-    return idle && (failed || (last.executionCount !== null && last.executionState !== 'running'));
-}"""
+    return KERNEL === 'idle' && (failed || (last.executionCount !== null && last.executionState !== 'running'));
+}""".replace("KERNEL", KERNEL)
 OUTPUTS = """() => {
     const found = [];
     let index = -1;
@@ -97,12 +99,12 @@ def page():
 def test_run_all_in_jupyterlab_ends_without_an_error(lab, page, name):
     page.goto(f"{lab}/lab/workspaces/auto-{name}/tree/{name}.ipynb?reset", wait_until="domcontentloaded")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    idle = "document.querySelector('.jp-NotebookPanel .jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'"
-    page.wait_for_function(idle, timeout=60_000)
-    _clear_outputs(page)
+    page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=60_000)
+    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(FINISHED, timeout=CELL_LIMIT, polling=250)
+    page.wait_for_function(STARTED, timeout=30_000)
+    page.wait_for_function(FINISHED, timeout=LONGEST_RUN, polling=250)
     cells = page.evaluate(OUTPUTS)
     errors = [output["evalue"] for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
     assert errors == []
@@ -113,18 +115,17 @@ def test_run_all_in_jupyterlab_ends_without_an_error(lab, page, name):
     assert page.complaints == []
 
 
-def _clear_outputs(page) -> None:
-    """Forgets the committed outputs, so that what is found afterwards is this run's."""
-    page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
-
-
 def _draws(page, cell: int) -> bool:
-    """Whether JupyterLab draws the figure of that cell as a figure once a person scrolls to it."""
+    """Whether the figure of that cell is interactive once a person scrolls to it and points at it."""
     from playwright.sync_api import TimeoutError
 
-    page.evaluate(f"() => window.jupyterapp.shell.currentWidget.content.scrollToItem({cell}, 'start')")
+    notebook = "window.jupyterapp.shell.currentWidget.content"
+    page.evaluate(f"() => {notebook}.scrollToItem({cell}, 'start')")
+    page.evaluate(f"() => {notebook}.widgets[{cell}].node.setAttribute('data-shown', {cell})")
+    figure = page.locator(f"[data-shown='{cell}'] .jp-RenderedPlotly").first
     try:
-        page.wait_for_selector(".js-plotly-plot .main-svg", state="attached", timeout=30_000)
+        figure.hover(timeout=30_000)  # until then JupyterLab shows a picture of it
+        figure.locator(".main-svg").first.wait_for(state="attached", timeout=30_000)
     except TimeoutError:
         return False
     return True

@@ -1,7 +1,8 @@
 """What a K2 is: the numbers that define the architecture, under the names of the released `config.json`.
 
-Section 2.3 and Table 2 of the paper; the released config fills in what the paper leaves out. The same class describes the
-laptop's `nano` and the trillion-parameter model, so what is tested on one is the definition of the other.
+Section 2.3 and Table 2 of the paper; the released config fills in what the paper leaves out. One class describes the
+laptop's `nano` and the trillion-parameter model, so what is tested on one is the definition of the other. What surprised:
+the paper's 1.04T is not what its own released config counts to (see k2lib.model.accounting).
 """
 
 import dataclasses
@@ -14,46 +15,51 @@ from typing import Any
 
 import torch
 
-# Fields of released configs that say nothing about the architecture, or repeat what the class fixes.
-_IGNORED = {
-    "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "use_cache", "quantization_config",
-    "attention_dropout", "pretraining_tp", "ep_size", "aux_loss_alpha", "seq_aux", "moe_layer_freq", "pad_token_id",
-    "num_nextn_predict_layers", "num_mtp_layers", "head_dim", "qk_head_dim", "rope_interleave", "num_key_value_heads",
-    "hidden_act", "attention_bias", "scoring_func", "topk_method", "norm_topk_prob", "tie_word_embeddings", "model_type",
-    "rope_parameters", "rope_scaling", "num_local_experts", "attention_probs_dropout_prob", "is_decoder", "output_attentions",
-    "output_hidden_states", "return_dict", "chunk_size_feed_forward", "id2label", "label2id", "problem_type",
-    "is_encoder_decoder", "output_router_logits", "router_aux_loss_coef", "_name_or_path", "name_or_path", "unsloth_version", "mlp_bias", "experts_implementation",
-}
-# What the class fixes: another value would be another model.
+# What the class fixes: another value would be another model, so it is refused and not ignored.
 _FIXED = {
     "hidden_act": ("silu",), "attention_bias": (False,), "scoring_func": ("sigmoid",), "topk_method": ("noaux_tc",),
-    "norm_topk_prob": (True,), "tie_word_embeddings": (False,), "moe_layer_freq": (1,),
-    "model_type": ("kimi_k2", "deepseek_v3"),
+    "norm_topk_prob": (True,), "tie_word_embeddings": (False,), "moe_layer_freq": (1,), "mlp_bias": (False,),
+    "rope_interleave": (True,), "model_type": ("kimi_k2", "deepseek_v3"),
 }
+# Fields of released configs that say nothing about the architecture, or repeat other fields.
+_IGNORED = set(_FIXED) | set("""
+    architectures auto_map torch_dtype dtype transformers_version use_cache quantization_config pad_token_id
+    attention_dropout pretraining_tp ep_size aux_loss_alpha seq_aux num_nextn_predict_layers num_mtp_layers
+    head_dim qk_head_dim num_key_value_heads num_local_experts rope_parameters rope_scaling
+    output_attentions output_hidden_states output_router_logits router_aux_loss_coef return_dict is_decoder
+    is_encoder_decoder chunk_size_feed_forward id2label label2id problem_type _name_or_path name_or_path
+    """.split())
 
 
 @dataclass(frozen=True)
 class YaRN:
-    """Context extension by interpolating slow rotary frequencies. The paper trains at 4k and 32k and extends to 128k."""
+    """Context extension by slowing the slow rotary pairs (section 2.5: 4k and 32k in training, 128k by YaRN)."""
 
     factor: float
     original_max_position_embeddings: int
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
+    beta_fast: float = 32.0  # turns over the original context from which a pair is left alone …
+    beta_slow: float = 1.0  # … and below which it is slowed by the whole factor
     mscale: float = 1.0
     mscale_all_dim: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.factor >= 1, f"YaRN's factor is {self.factor}; a context can only be extended, so give 1 or more")
+        _require(self.original_max_position_embeddings > 0, "YaRN's original_max_position_embeddings is "
+                 f"{self.original_max_position_embeddings}; give the length that the model was trained on")
 
 
 @dataclass(frozen=True)
 class K2Config:
-    vocab_size: int
+    """The architecture. A field without a default must be given; ValueError says in a sentence what cannot be built."""
+
+    vocab_size: int  # V
     hidden_size: int  # D
     num_hidden_layers: int
     num_attention_heads: int  # H
     q_lora_rank: int | None  # None: the query is not compressed (Moonlight)
     kv_lora_rank: int  # C, the latent that is cached
     qk_nope_head_dim: int
-    qk_rope_head_dim: int  # R, the rotary width, shared by all heads on the key's side
+    qk_rope_head_dim: int  # R, the rotary width; on the key's side one vector for all heads
     v_head_dim: int
     intermediate_size: int  # of dense layers
     moe_intermediate_size: int  # F, of one expert
@@ -63,38 +69,45 @@ class K2Config:
     first_k_dense_replace: int = 1  # leading layers without experts
     n_group: int = 1  # K2 does not group experts; DeepSeek-V3 does
     topk_group: int = 1
-    routed_scaling_factor: float = 1.0
+    routed_scaling_factor: float = 1.0  # `gate_scale(E, K)`
     max_position_embeddings: int = 4096
     rope_theta: float = 50_000.0
     yarn: YaRN | None = None
     rms_norm_eps: float = 1e-6
-    initializer_range: float = 0.02
+    initializer_range: float = 0.02  # K2's; of every matrix, whatever its width
     bos_token_id: int | None = None
     eos_token_id: int | None = None
     model_type: str = "kimi_k2"
 
     def __post_init__(self) -> None:
-        positive = [f.name for f in dataclasses.fields(self) if f.type == "int" and f.name not in
-                    ("first_k_dense_replace", "n_shared_experts")]
-        for name in positive:
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a positive integer")
-        _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; "
-                 "give a positive rank, or null for an uncompressed query")
+        may_be_zero = ("n_shared_experts", "first_k_dense_replace")
+        for field in dataclasses.fields(self):
+            value, least = getattr(self, field.name), 0 if field.name in may_be_zero else 1
+            if field.type is int:
+                _require(type(value) is int and value >= least, f"{field.name} is {value!r}; give an integer of at "
+                         f"least {least}")
+            if field.type is float:
+                _require(isinstance(value, int | float) and value > 0, f"{field.name} is {value!r}; give a positive number")
+        experts, active = self.n_routed_experts, self.num_experts_per_tok
+        _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; give a positive "
+                 "rank, or null for an uncompressed query")
         _require(self.qk_rope_head_dim % 2 == 0, f"qk_rope_head_dim is {self.qk_rope_head_dim}; rotary positions turn "
-                 "pairs, so it must be even")
-        _require(self.num_experts_per_tok <= self.n_routed_experts, f"num_experts_per_tok is {self.num_experts_per_tok} "
-                 f"but n_routed_experts is {self.n_routed_experts}; a token cannot use more experts than there are")
-        _require(self.n_routed_experts % self.n_group == 0, f"n_routed_experts {self.n_routed_experts} is not divisible "
-                 f"by n_group {self.n_group}; choose n_group from {_divisors(self.n_routed_experts)}")
+                 "pairs of numbers, so give an even width")
+        for name in ("hidden_size", "moe_intermediate_size"):
+            _require(getattr(self, name) % 8 == 0, f"{name} is {getattr(self, name)}; the experts' grouped products "
+                     "need a multiple of 8 (rows of whole 16 bytes)")
+        _require(active <= experts, f"num_experts_per_tok is {active} but n_routed_experts is {experts}; a token cannot "
+                 "use more experts than there are")
+        _require(experts % self.n_group == 0, f"n_routed_experts {experts} is not divisible by n_group {self.n_group}; "
+                 f"choose n_group from {_divisors(experts)}")
+        _require(self.n_group == 1 or experts // self.n_group >= 2, f"n_group {self.n_group} leaves one expert a group; "
+                 "a group is judged by its best two, so choose a smaller n_group")
         _require(self.topk_group <= self.n_group, f"topk_group {self.topk_group} exceeds n_group {self.n_group}")
-        reachable = self.n_routed_experts // self.n_group * self.topk_group
-        _require(self.num_experts_per_tok <= reachable, f"num_experts_per_tok {self.num_experts_per_tok} exceeds the "
-                 f"{reachable} experts in topk_group = {self.topk_group} groups; raise topk_group")
-        _require(0 <= self.first_k_dense_replace <= self.num_hidden_layers, f"first_k_dense_replace is "
-                 f"{self.first_k_dense_replace}; it must lie between 0 and num_hidden_layers = {self.num_hidden_layers}")
-        _require(self.n_shared_experts >= 0, f"n_shared_experts is {self.n_shared_experts}; it cannot be negative")
+        reachable = experts // self.n_group * self.topk_group
+        _require(active <= reachable, f"num_experts_per_tok {active} exceeds the {reachable} experts in topk_group = "
+                 f"{self.topk_group} groups; raise topk_group")
+        _require(self.first_k_dense_replace <= self.num_hidden_layers, f"first_k_dense_replace is "
+                 f"{self.first_k_dense_replace} but there are {self.num_hidden_layers} layers")
         _require(self.model_type in _FIXED["model_type"], f"model_type is {self.model_type!r}; this class describes "
                  f"{' and '.join(_FIXED['model_type'])}")
 
@@ -132,25 +145,29 @@ class K2Config:
 
     @classmethod
     def from_dict(cls, config: dict) -> "K2Config":
-        """Read a released `config.json` (types kimi_k2 and deepseek_v3). ValueError names unknown or contradictory fields."""
-        known = {f.name for f in dataclasses.fields(cls)} - {"yarn"}
+        """Read a released `config.json` (kimi_k2 or deepseek_v3). ValueError names unknown or contradictory fields."""
+        fields = [f for f in dataclasses.fields(cls) if f.name != "yarn"]
+        known = {f.name for f in fields}
         unknown = sorted(set(config) - known - _IGNORED)
         _require(not unknown, f"unknown config field {', '.join(unknown)}; remove it, or check that this is a K2 config")
         for name, allowed in _FIXED.items():
             value = config.get(name, allowed[0])
             _require(value in allowed, f"{name} is {value!r}; this model supports {' or '.join(map(repr, allowed))}")
-        heads, kv_heads = config.get("num_attention_heads"), config.get("num_key_value_heads")
-        _require(kv_heads in (None, heads), f"num_key_value_heads is {kv_heads} but num_attention_heads is {heads}; "
-                 "latent attention has one key per query head")
-        missing = sorted(f.name for f in dataclasses.fields(cls) if f.default is dataclasses.MISSING and f.name not in config)
+        missing = sorted(f.name for f in fields if f.default is dataclasses.MISSING and f.name not in config)
         _require(not missing, f"the config lacks {', '.join(missing)}")
-        fields = {name: value for name, value in config.items() if name in known}
-        rope = config.get("rope_parameters") or config.get("rope_scaling")
-        if config.get("rope_parameters") and "rope_theta" in config["rope_parameters"]:
-            fields["rope_theta"] = config["rope_parameters"]["rope_theta"]
-        eos = fields.get("eos_token_id")
-        fields["eos_token_id"] = eos[0] if isinstance(eos, list) else eos
-        return cls(**fields, yarn=_read_yarn(rope))
+        heads, kv_heads = config["num_attention_heads"], config.get("num_key_value_heads")
+        _require(kv_heads in (None, heads), f"num_key_value_heads is {kv_heads} but num_attention_heads is {heads}; "
+                 "latent attention has one key for every query head")
+        given = {name: value for name, value in config.items() if name in known}
+        rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+        theta = rope.get("rope_theta", given.get("rope_theta"))
+        _require(given.get("rope_theta") in (None, theta), f"rope_theta is {given.get('rope_theta')} but rope_parameters "
+                 f"say {theta}; keep one of them")
+        if theta is not None:
+            given["rope_theta"] = theta
+        if isinstance(given.get("eos_token_id"), list):  # several end tokens: the first ends a text
+            given["eos_token_id"] = given["eos_token_id"][0]
+        return cls(**given, yarn=_read_yarn(rope))
 
     @classmethod
     def from_pretrained(cls, directory: Path | str) -> "K2Config":
@@ -168,7 +185,7 @@ class K2Config:
             raise ValueError(f"{path}: {error}") from None
 
     def to_dict(self) -> dict:
-        """The released `config.json`'s fields; transformers loads it with model_type deepseek_v3."""
+        """The released `config.json`; transformers loads it once model_type says deepseek_v3."""
         config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "yarn"}
         fixed = {name: allowed[0] for name, allowed in _FIXED.items() if name != "model_type"}
         scaling = {"type": "yarn", **dataclasses.asdict(self.yarn)} if self.yarn else None
@@ -176,17 +193,19 @@ class K2Config:
                 "num_key_value_heads": self.num_attention_heads, "num_nextn_predict_layers": 0}
 
 
-def _read_yarn(rope: dict | None) -> YaRN | None:
-    kind = (rope or {}).get("rope_type") or (rope or {}).get("type") or "default"
+def _read_yarn(rope: dict) -> YaRN | None:
+    kind = rope.get("rope_type") or rope.get("type") or "default"
     if kind == "default":
         return None
     _require(kind == "yarn", f"rope scaling of type {kind!r} is not supported; K2 uses 'yarn'")
     names = {f.name for f in dataclasses.fields(YaRN)}
     unknown = sorted(set(rope) - names - {"type", "rope_type", "rope_theta", "attention_factor", "truncate"})
     _require(not unknown, f"unknown YaRN field {', '.join(unknown)} in rope_scaling")
+    _require(rope.get("attention_factor") is None and rope.get("truncate", True), "YaRN with an attention_factor of its "
+             "own, or with truncate false, is not supported; remove the field")
     missing = sorted({"factor", "original_max_position_embeddings"} - set(rope))
     _require(not missing, f"rope_scaling lacks {', '.join(missing)}")
-    return YaRN(**{name: value for name, value in rope.items() if name in names})
+    return YaRN(**{name: value for name, value in rope.items() if name in names and value is not None})
 
 
 @cache
@@ -236,19 +255,20 @@ def _moonlight() -> K2Config:
 def _small() -> K2Config:
     """About 100M parameters: for one GPU."""
     return K2Config(
-        vocab_size=32_768, hidden_size=512, num_hidden_layers=10, num_attention_heads=8, q_lora_rank=256, kv_lora_rank=128,
-        qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=1536, moe_intermediate_size=192,
-        n_routed_experts=24, num_experts_per_tok=4, routed_scaling_factor=gate_scale(24, 4), max_position_embeddings=4096,
+        vocab_size=32_768, hidden_size=512, num_hidden_layers=10, num_attention_heads=8, q_lora_rank=256,
+        kv_lora_rank=128, qk_nope_head_dim=64, qk_rope_head_dim=32, v_head_dim=64, intermediate_size=1536,
+        moe_intermediate_size=192, n_routed_experts=24, num_experts_per_tok=4,
+        routed_scaling_factor=gate_scale(24, 4), max_position_embeddings=4096,
     )
 
 
 def _nano() -> K2Config:
-    """The laptop model: every part of K2, seven million parameters. Narrow layers want a wider initialisation."""
+    """The laptop model: every part of K2 in eight million parameters."""
     return K2Config(
         vocab_size=4096, hidden_size=256, num_hidden_layers=4, num_attention_heads=4, q_lora_rank=128, kv_lora_rank=64,
         qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32, intermediate_size=512, moe_intermediate_size=128,
-        n_routed_experts=16, num_experts_per_tok=4, routed_scaling_factor=gate_scale(16, 4), max_position_embeddings=2048,
-        rope_theta=10_000.0,
+        n_routed_experts=16, num_experts_per_tok=4, routed_scaling_factor=gate_scale(16, 4),
+        max_position_embeddings=2048, rope_theta=10_000.0,
     )
 
 

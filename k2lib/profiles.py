@@ -58,8 +58,7 @@ class ParallelSize:
 
 @dataclass(frozen=True)
 class AgenticSize:
-    tools_per_domain: int
-    agents: int
+    per_domain: int  # evolved applications of every domain
     tasks: int  # before the filter
     heldout_tasks: int
     max_turns: int
@@ -70,9 +69,9 @@ class RLSize:
     steps: int
     prompts: int  # a step
     samples: int  # K, per prompt
+    candidates: int  # problems from which those of moderate difficulty are taken
     lr: float
     tau: float
-    max_new_tokens: int
     temperature: tuple[float, float]  # decays from, to
     ptx_weight: float
     heldout: int
@@ -118,9 +117,9 @@ SMOKE = Profile(
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
-    agentic=AgenticSize(tools_per_domain=3, agents=8, tasks=160, heldout_tasks=24, max_turns=6),
+    agentic=AgenticSize(per_domain=3, tasks=300, heldout_tasks=24, max_turns=6),
     sft=TrainSize(steps=80, batch_size=8, seq_len=384, lr=5e-3, warmup=5),
-    rl=RLSize(steps=10, prompts=8, samples=4, lr=2e-3, tau=0.1, max_new_tokens=48, temperature=(1.0, 0.7),
+    rl=RLSize(steps=10, prompts=8, samples=4, candidates=96, lr=1e-3, tau=0.1, temperature=(1.0, 0.7),
               ptx_weight=0.1, heldout=32, seeds=1),
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
     cell_timeout=300,
@@ -130,14 +129,14 @@ LAPTOP = Profile(
     name="laptop",
     model={},
     compute_dtype="bfloat16",
-    corpus=CorpusSize(stdlib_bytes=6_000_000, people=500, documents_per_person=6, math_problems=20_000, vocab_size=4096),
-    pretrain=TrainSize(steps=1200, batch_size=16, seq_len=256, lr=6e-3, warmup=50),
+    corpus=CorpusSize(stdlib_bytes=5_200_000, people=200, documents_per_person=20, math_problems=20_000, vocab_size=4096),
+    pretrain=TrainSize(steps=800, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     clip=ClipSize(steps=300, batch_size=8, seq_len=128, lr=5e-2, tau=30.0, seeds=3),
     memory=MemorySize(batch_size=8, seq_len=256, steps=100, seeds=3),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
-    agentic=AgenticSize(tools_per_domain=6, agents=60, tasks=3000, heldout_tasks=200, max_turns=8),
+    agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=200, max_turns=8),
     sft=TrainSize(steps=400, batch_size=16, seq_len=512, lr=3e-3, warmup=20),
-    rl=RLSize(steps=60, prompts=16, samples=8, lr=1e-3, tau=0.1, max_new_tokens=64, temperature=(1.0, 0.7),
+    rl=RLSize(steps=40, prompts=16, samples=8, candidates=320, lr=5e-4, tau=0.1, temperature=(1.0, 0.7),
               ptx_weight=0.1, heldout=200, seeds=3),
     evaluate=EvalSize(perplexity_tokens=65_536, questions=300, problems=300, tasks=150),
     cell_timeout=3000,
@@ -153,7 +152,7 @@ GPU = replace(
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
-    rl=replace(LAPTOP.rl, steps=200, prompts=64),
+    rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )
 
 PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}

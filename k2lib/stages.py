@@ -18,15 +18,18 @@ from k2lib import store
 from k2lib.config import K2Config
 from k2lib.corpus import arithmetic, packing, stdlib
 from k2lib.corpus.documents import Document
-from k2lib.corpus.readers import user_documents
+from k2lib.corpus.readers import user_corpus_key, user_documents
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.llm import chat
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import Profile
+from k2lib.rl.problems import verifiable
+from k2lib.rl.trainer import train_rl
 from k2lib.synth import tasks, trajectories
-from k2lib.train import Batch, Checkpoint, Snapshot, load_checkpoint, save_checkpoint, sft as finetune, train
+from k2lib.train import Batch, Checkpoint, Snapshot, load_checkpoint, save_checkpoint, train
+from k2lib.train import sft as finetune
 
 Progress = Callable[[Iterable, str, int], Iterable]
 
@@ -59,7 +62,7 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress | None = None) ->
         packing.write_shards((progress or _plain)(documents, "pack tokens", len(documents)), tokenizer,
                              directory / "shards", size.shard_tokens, {"profile": profile.name, "seed": seed})
 
-    path = store.cached("corpus", make, key={"size": asdict(size), "seed": seed, "user": _user_corpus_key()},
+    path = store.cached("corpus", make, key={"size": asdict(size), "seed": seed, "user": user_corpus_key()},
                         sources=("corpus", "llm", "synth"), root=store.artifacts_root(profile.name))
     dataset = packing.PackedDataset(path / "shards")
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
@@ -87,7 +90,7 @@ def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> C
     return load_checkpoint(store.cached(
         "base", make, key={"size": asdict(size), "model": profile.model, "dtype": profile.compute_dtype, "seed": seed,
                            "corpus": data.dir.name},
-        sources=("config.py", "model", "optim", "train"), root=store.artifacts_root(profile.name)) / "model")
+        sources=("config", "model", "optim", "train"), root=store.artifacts_root(profile.name)) / "model")
 
 
 @dataclass(frozen=True)
@@ -105,21 +108,21 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) 
 
     def make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        kept, statistics = trajectories.generate(size.tasks, seed, max_turns=size.max_turns, progress=progress)
-        rows = [{"kind": "tool use", "messages": t.messages, "tools": t.tools} for t in kept]
+        kept, statistics = trajectories.generate(size.tasks, seed, max_turns=size.max_turns, per_domain=size.per_domain, progress=progress)
+        rows = [t.row() | {"kind": "tool use"} for t in kept]
         rows += [{"kind": "mathematics", "messages": arithmetic.conversation(p), "tools": []}
-                 for p in arithmetic.problems(len(kept), seed, split="train")]
+                 for p in arithmetic.problems(len(kept) // 2, seed, split="train")]
         asked, _ = data.world.split()
         rows += [{"kind": "knowledge", "tools": [],
                   "messages": [{"role": "user", "content": qa.question}, {"role": "assistant", "content": qa.answer}]}
-                 for person in asked for qa in data.world.questions(person)][: len(kept)]
+                 for person in asked for qa in data.world.questions(person)][: len(kept) // 2]
         (directory / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
         (directory / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")
 
     path = store.cached("sft-data", make, key={"size": asdict(size), "seed": seed, "corpus": data.dir.name},
                         sources=("synth", "llm", "corpus"), root=store.artifacts_root(profile.name))
     rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    heldout = tasks.generate(size.heldout_tasks, seed, split="heldout")
+    heldout = tasks.generate(size.heldout_tasks, seed, split="heldout", per_domain=size.per_domain)
     return SFTData(rows, heldout, json.loads((path / "statistics.json").read_text(encoding="utf-8")), path)
 
 
@@ -140,6 +143,29 @@ def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Ch
     return load_checkpoint(store.cached(
         "sft", make, key={"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name, "seed": seed},
         sources=("model", "optim", "train", "llm"), root=store.artifacts_root(profile.name)) / "model")
+
+
+def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None = None) -> Checkpoint:
+    """The fine-tuned model after reinforcement learning; `run` is the seed of the RL alone, `training` holds its history.
+
+    Fresh problems: their seed differs from the fine-tuning's, and the held-out ones are disjoint from both.
+    """
+    start, data, size = sft(profile, seed, progress), sft_data(profile, seed, progress), profile.rl
+    apps = profile.agentic.per_domain
+
+    def make(directory: Path) -> None:
+        rows, _ = finetune.encode_rows(data.rows, start.tokenizer, profile.sft.seq_len)
+        ptx = finetune.batches(rows, size.prompts, start.tokenizer.pad_id, run)(0)
+        problems = verifiable(size.candidates, 1000 + run, "train", apps)
+        heldout = verifiable(size.heldout, seed, "heldout", apps)
+        result = train_rl(start.model, start.tokenizer, problems, heldout, ptx, size, seed=run,
+                          compute_dtype=profile.compute_dtype, progress=progress)
+        save_checkpoint(directory / "model", start.model, start.tokenizer,
+                        {"stage": "rl", "seed": seed, "run": run, "kinds": [p.kind for p in heldout]} | asdict(result))
+
+    return load_checkpoint(store.cached(
+        f"rl{run}", make, key={"size": asdict(size), "sft": start.dir.parent.name, "seed": seed, "run": run},
+        sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"), root=store.artifacts_root(profile.name)) / "model")
 
 
 def _documents(profile: Profile, world: World, seed: int) -> Iterator[Document]:

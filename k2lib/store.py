@@ -14,7 +14,6 @@ import importlib.metadata
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,13 +45,12 @@ def cached(
         return done
     with lock(shelf / "locks" / f"{name}-{digest}"):
         if not done.is_dir():  # another process may have made it while we waited
-            for stale in shelf.glob(f".making-{name}-{digest}-*"):  # left by a kill; we hold the lock, so nobody writes
-                shutil.rmtree(stale, ignore_errors=True)
-            making = Path(tempfile.mkdtemp(prefix=f".making-{name}-{digest}-", dir=shelf))
+            making = shelf / f".making-{name}-{digest}"
+            shutil.rmtree(making, ignore_errors=True)  # left by a kill; we hold the lock, so nobody writes
+            making.mkdir()
             try:
                 make(making)
                 (making / "store.json").write_text(json.dumps(json.loads(_canonical_json(identity)), indent=1) + "\n")
-                making.chmod(0o755)
                 making.rename(done)
             finally:
                 shutil.rmtree(making, ignore_errors=True)

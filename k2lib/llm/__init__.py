@@ -1,1 +1,24 @@
 """Language models behind one protocol, and the chat format they speak."""
+
+import os
+
+from k2lib.llm.local import LocalChat
+from k2lib.llm.openai import OpenAIChat
+from k2lib.llm.protocol import ChatError, ChatModel, Reply, Usage
+from k2lib.llm.scripted import ScriptedChat
+
+__all__ = ["ChatError", "ChatModel", "LocalChat", "OpenAIChat", "Reply", "ScriptedChat", "Usage", "from_environment"]
+
+
+def from_environment(seed: int = 0) -> ChatModel:
+    """The endpoint that K2_LLM_BASE_URL names, else the scripted writer. Never one in place of the other.
+
+    ValueError if a base URL is set without K2_LLM_MODEL.
+    """
+    base_url = os.environ.get("K2_LLM_BASE_URL")
+    if not base_url:
+        return ScriptedChat(seed)
+    model = os.environ.get("K2_LLM_MODEL")
+    if not model:
+        raise ValueError("K2_LLM_BASE_URL is set but K2_LLM_MODEL is not; name the model that the endpoint serves")
+    return OpenAIChat(model, base_url=base_url, api_key=os.environ.get("K2_LLM_API_KEY", "none"))

@@ -88,11 +88,11 @@ class LatentAttention(nn.Module):
             self._remember(largest.view(batch, heads).amax(0))
         return self.o_proj(output.view(batch, heads, length, -1).transpose(1, 2).flatten(2))
 
-    def attend_cached(self, x: Tensor, cos: Tensor, sin: Tensor, latent: Tensor, rotary: Tensor, visible: Tensor) -> Tensor:
-        """Attention of new tokens x [B, S, D] to a cache that holds them already.
+    def attend_cached(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, visible: Tensor) -> Tensor:
+        """Attention of new tokens x [B, S, D] to a cache [B, L, C + R] of latents and rotary keys that holds them already.
 
-        latent [B, L, C], rotary [B, L, R]; visible [B, S, L] marks the entries that a query may see. The key's
-        up-projection moves to the query's side, the value's to the output's: scores and sums live in the latent space.
+        visible [B, S, L] marks the entries that a query may see. The key's up-projection moves to the query's side, the
+        value's to the output's: scores and sums live in the latent space.
         """
         c, heads = self.config, self.config.num_attention_heads
         q_nope, q_rotary = self.queries(x, cos, sin)
@@ -100,10 +100,9 @@ class LatentAttention(nn.Module):
         up_key, up_value = up.split([c.qk_nope_head_dim, c.v_head_dim], dim=1)
         q_latent = torch.einsum("bshn,hnc->bhsc", q_nope, up_key)
         query = torch.cat((q_latent, q_rotary.transpose(1, 2)), dim=-1).flatten(1, 2)  # [B, H·S, C + R]
-        key = torch.cat((latent, rotary), dim=-1)
-        scores = (query @ key.transpose(1, 2)).float().unflatten(1, (heads, -1)) * c.softmax_scale
-        weights = scores.masked_fill(~visible.unsqueeze(1), float("-inf")).softmax(-1).to(latent.dtype)
-        mixed = (weights.flatten(1, 2) @ latent).unflatten(1, (heads, -1))  # [B, H, S, C]
+        scores = (query @ cache.transpose(1, 2)).float().unflatten(1, (heads, -1)) * c.softmax_scale
+        weights = scores.masked_fill_(~visible.unsqueeze(1), float("-inf")).softmax(-1).to(cache.dtype)
+        mixed = (weights.flatten(1, 2) @ cache[..., : c.kv_lora_rank]).unflatten(1, (heads, -1))  # [B, H, S, C]
         return self.o_proj(torch.einsum("bhsc,hvc->bshv", mixed, up_value).flatten(2))
 
     def _remember(self, largest: Tensor) -> None:

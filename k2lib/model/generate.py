@@ -1,18 +1,23 @@
 """Generation with the latent cache: C + R numbers a token and layer, whatever the number of heads (section 2.3).
 
 Prompts of different lengths share a batch, each sequence at its own position. Equal prompts (the K samples of one RL prompt)
-are prefilled once. Sampling is seeded per sequence, so a sequence does not depend on what else is in the batch.
+are prefilled once. Every sequence draws from its own seeded stream, so what it says does not depend on who else is in
+the batch (up to the rounding of sums). Shapes: A sequences, S new tokens, L cache room, C latent, R rotary width, V vocabulary.
 """
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from k2lib.model.moe import Experts
+from k2lib.model.norm import compute_dtype
 from k2lib.model.rope import rotation
 
 PREFILL = 256  # tokens at a time: bounds the scores of long prompts
+COMPACT = 0.75  # drop ended sequences from the batch once fewer than this share of it goes on
 
 
 @dataclass
@@ -23,33 +28,31 @@ class Completion:
 
 
 class LatentCache:
-    """Per layer the latents [B, L, C] and rotary keys [B, L, R] of what was read; `lengths` [B] says how much is valid."""
+    """Per layer one tensor [A, L, C + R], latent then rotary key, of what was read; `lengths` [A] says how much is valid."""
 
     def __init__(self, model, batch: int, room: int):
         c, weight = model.config, model.embed_tokens.weight
-        self.latent = [weight.new_zeros(batch, room, c.kv_lora_rank) for _ in range(c.num_hidden_layers)]
-        self.rotary = [weight.new_zeros(batch, room, c.qk_rope_head_dim) for _ in range(c.num_hidden_layers)]
+        shape, dtype = (batch, room, c.kv_lora_rank + c.qk_rope_head_dim), compute_dtype(weight)
+        self.layers = [weight.new_zeros(shape, dtype=dtype) for _ in range(c.num_hidden_layers)]
         self.lengths = torch.zeros(batch, dtype=torch.int64, device=weight.device)
 
     @property
     def bytes_per_token(self) -> int:
-        return sum((a.shape[-1] + b.shape[-1]) * a.element_size() for a, b in zip(self.latent, self.rotary, strict=True))
+        return sum(layer.shape[-1] * layer.element_size() for layer in self.layers)
 
     def select(self, rows: Tensor) -> None:
         """Keep, repeat or reorder sequences."""
-        self.latent = [t[rows] for t in self.latent]
-        self.rotary = [t[rows] for t in self.rotary]
+        self.layers = [layer[rows] for layer in self.layers]
         self.lengths = self.lengths[rows]
 
     def write(self, layer: int, latent: Tensor, rotary: Tensor, positions: Tensor) -> None:
-        """Store new entries [B, S, ·] at positions [B, S]."""
+        """Store new entries, latent [A, S, C] and rotary [A, S, R], at positions [A, S]."""
         rows = torch.arange(positions.shape[0], device=positions.device)[:, None]
-        self.latent[layer][rows, positions] = latent.to(self.latent[layer].dtype)
-        self.rotary[layer][rows, positions] = rotary.to(self.rotary[layer].dtype)
+        self.layers[layer][rows, positions] = torch.cat((latent, rotary), dim=-1).to(self.layers[layer].dtype)
 
 
 def extend(model, tokens: Tensor, cache: LatentCache, filled: int) -> Tensor:
-    """Hidden states [B, S, D] of new tokens [B, S] that follow what `cache` holds; the cache then holds them too.
+    """Hidden states [A, S, D] of new tokens [A, S] that follow what `cache` holds; the cache then holds them too.
 
     `filled` bounds the entries in use, so that attention does not look at empty room.
     """
@@ -60,8 +63,7 @@ def extend(model, tokens: Tensor, cache: LatentCache, filled: int) -> Tensor:
     for index, layer in enumerate(model.layers):
         normed = layer.input_layernorm(x)
         cache.write(index, *layer.self_attn.latents(normed, cos, sin), positions)
-        x = x + layer.self_attn.attend_cached(normed, cos, sin, cache.latent[index][:, :filled],
-                                              cache.rotary[index][:, :filled], visible)
+        x = x + layer.self_attn.attend_cached(normed, cos, sin, cache.layers[index][:, :filled], visible)
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     cache.lengths += tokens.shape[1]
     return model.norm(x)
@@ -76,44 +78,51 @@ def sample(model, prompts: list[list[int]], *, max_new_tokens: int, temperature:
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability. `on_token(i, t)`
     is called as token t of sequence i appears (streaming). ValueError for an empty prompt or settings out of range.
     """
-    _check(prompts, max_new_tokens, temperature, top_p)
-    was_training = model.training
-    model.eval()
-    try:
-        return _sample(model, prompts, max_new_tokens, temperature, top_p, seed, set(stop_tokens), on_token)
-    finally:
-        model.train(was_training)
-
-
-def _sample(model, prompts, max_new_tokens, temperature, top_p, seed, stop_tokens, on_token) -> list[Completion]:
-    device = model.embed_tokens.weight.device
+    _check(model.config, prompts, max_new_tokens, temperature, top_p)
+    model = _for_reading(model)
+    device, stops = model.embed_tokens.weight.device, set(stop_tokens)
     cache, hidden, longest = _prefill(model, prompts, max_new_tokens)
     completions = [Completion() for _ in prompts]
     chances = torch.stack([torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(seed * 1_000_003 + i))
                            for i in range(len(prompts))]).to(device)
-    active = torch.arange(len(prompts), device=device)
+    rows = torch.arange(len(prompts), device=device)  # which sequence each row of the batch is
     for step in range(max_new_tokens):
         log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
-        chosen = log_p.argmax(-1) if temperature == 0 else _draw(log_p / temperature, top_p, chances[active, step])
+        chosen = log_p.argmax(-1) if temperature == 0 else draw(log_p / temperature, top_p, chances[rows, step])
         own = log_p.gather(1, chosen[:, None]).squeeze(1)
         going = []
-        for row, (i, token, value) in enumerate(zip(active.tolist(), chosen.tolist(), own.tolist(), strict=True)):
+        for row, (i, token, value) in enumerate(zip(rows.tolist(), chosen.tolist(), own.tolist(), strict=True)):
+            if completions[i].finish == "stop":  # ended before, not yet dropped
+                continue
             completions[i].tokens.append(token)
             completions[i].logprobs.append(value)
             if on_token:
                 on_token(i, token)
-            if token in stop_tokens:
+            if token in stops:
                 completions[i].finish = "stop"
             else:
                 going.append(row)
         if not going or step + 1 == max_new_tokens:
             break
-        if len(going) < len(active):
-            rows = torch.tensor(going, device=device)
-            cache.select(rows)
-            active, chosen = active[rows], chosen[rows]
+        if len(going) < COMPACT * len(rows):
+            keep = torch.tensor(going, device=device)
+            cache.select(keep)
+            rows, chosen = rows[keep], chosen[keep]
         hidden = extend(model, chosen[:, None], cache, longest + step + 1)[:, 0]
     return completions
+
+
+def _for_reading(model):
+    """The model in evaluation mode, sharing all weights but those that autocast would cast again for every token.
+
+    The caller's model, which may be in the middle of training, is not touched.
+    """
+    dtype = compute_dtype(model.embed_tokens.weight)
+    shared = {id(p): p for p in model.parameters()}
+    for module in model.modules():
+        if isinstance(module, nn.Linear | Experts):
+            shared |= {id(p): nn.Parameter(p.to(dtype), requires_grad=False) for p in module.parameters(recurse=False)}
+    return copy.deepcopy(model, shared).eval()
 
 
 def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, Tensor, int]:
@@ -140,19 +149,26 @@ def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, T
     return cache, last[rows], longest
 
 
-def _draw(logits: Tensor, top_p: float, chance: Tensor) -> Tensor:
-    """One token a row [A] of logits [A, V] by inverting the cumulative distribution at chance [A] in [0, 1)."""
-    values, order = logits.softmax(-1).sort(-1, descending=True)
-    cumulative = values.cumsum(-1)
-    kept = values * ((cumulative - values) < top_p)
-    cumulative = kept.cumsum(-1)
-    index = (cumulative < chance[:, None] * cumulative[:, -1:]).sum(-1, keepdim=True).clamp_max(logits.shape[-1] - 1)
-    return order.gather(1, index).squeeze(1)
+def draw(logits: Tensor, top_p: float, chance: Tensor) -> Tensor:
+    """One token a row [A] of logits [A, V] by inverting the cumulative distribution at chance [A] in [0, 1).
+
+    `top_p` < 1 leaves the smallest set of likeliest tokens that holds that probability.
+    """
+    p = logits.softmax(-1)
+    if top_p < 1:
+        ranked, order = p.sort(-1, descending=True)
+        p = p.scatter(1, order, ranked * (ranked.cumsum(-1) - ranked < top_p))
+    cumulative = p.double().cumsum(-1)  # in fp32 a chance close to 1 could round to the total and fall off the end
+    return torch.searchsorted(cumulative, chance[:, None] * cumulative[:, -1:], right=True).squeeze(1)
 
 
-def _check(prompts: list[list[int]], max_new_tokens: int, temperature: float, top_p: float) -> None:
+def _check(config, prompts: list[list[int]], max_new_tokens: int, temperature: float, top_p: float) -> None:
     if not prompts or any(len(prompt) == 0 for prompt in prompts):
         raise ValueError("every prompt needs at least one token; give the tokenizer's [BOS] for an empty text")
+    for token in {token for prompt in prompts for token in prompt}:
+        if not 0 <= token < config.vocab_size:
+            raise ValueError(f"token {token} is outside the model's vocabulary of {config.vocab_size}; "
+                             "encode the prompt with the checkpoint's own tokenizer")
     if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
-        raise ValueError(f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at least 1, "
-                         "at least 0, and within (0, 1]")
+        raise ValueError(f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at "
+                         "least 1, at least 0, and within (0, 1]")

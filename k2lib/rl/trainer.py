@@ -57,15 +57,15 @@ def train_rl(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], held
              progress: Callable[[Iterable, str, int], Iterable] | None = None) -> RLResult:
     """Train `model` in place and measure greedy success on `heldout` before and after.
 
-    ValueError if fewer problems of moderate difficulty remain than one step needs.
+    If fewer problems of moderate difficulty remain than one step needs, others fill up; `moderate` in the result tells.
     """
     result = RLResult(candidates=len(problems))
     result.before = evaluate(model, tokenizer, heldout, compute_dtype)
     pool = moderate(model, tokenizer, problems, seed=seed, compute_dtype=compute_dtype, progress=progress)
     result.moderate = len(pool)
-    if len(pool) < size.prompts:
-        raise ValueError(f"only {len(pool)} of {len(problems)} problems are of moderate difficulty for this model, a step needs "
-                         f"{size.prompts}; give it more problems, or fine-tune it less (or more) first")
+    if len(pool) < size.prompts:  # a model too weak (or too strong) to have moderate problems still has something to try
+        known = {id(problem) for problem in pool}
+        pool += [problem for problem in problems if id(problem) not in known][: size.prompts - len(pool)]
     optimizer = MuonClip.for_model(model, lr=size.lr)
     rng = random.Random(f"rl/{seed}")
     order = itertools.chain.from_iterable(rng.sample(pool, len(pool)) for _ in itertools.count())

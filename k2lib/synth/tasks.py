@@ -51,7 +51,8 @@ def applications(seed: int, per_domain: int) -> list[Application]:
     for domain in DOMAINS.values():
         rng = random.Random(f"applications/{seed}/{domain.name}")
         for brand in rng.sample(BRANDS, min(per_domain, len(BRANDS))):
-            tools = {rng.choice((action, *domain.synonyms[action])): action for action in domain.actions}
+            offered = rng.sample(list(domain.actions), max(2, len(domain.actions) - 1))
+            tools = {rng.choice((action, *domain.synonyms[action])): action for action in offered}
             made.append(Application(f"{brand} {domain.name}", domain, tools))
     return made
 
@@ -69,7 +70,8 @@ def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> li
         application = rng.choice(pool)
         state = application.domain.initial(rng)
         intent = rng.choice(application.domain.intents)(state, rng)
-        if is_heldout(intent) == (split == "heldout"):
+        possible = all(action in application.tools.values() for action, _ in intent.calls)
+        if possible and is_heldout(intent) == (split == "heldout"):
             made.append(_task(f"{split}-{seed}-{number}", application, state, intent, rng, number))
     return made
 

@@ -15,8 +15,9 @@ LONGEST_NAME, MOST_ENUM = 64, 500
 
 
 def tool(name: str, description: str, parameters: dict[str, dict]) -> dict:
-    """A function specification with every parameter required."""
-    schema = {"type": "object", "properties": parameters, "required": list(parameters), "additionalProperties": False}
+    """A function specification with every parameter required. No others are accepted (`check_call`), without a line that says so
+    in every declaration a model has to read."""
+    schema = {"type": "object", "properties": parameters, "required": list(parameters)}
     return {"type": "function", "function": {"name": name, "description": description, "parameters": schema}}
 
 
@@ -44,6 +45,8 @@ def check_call(name: str, arguments: str, specs: list[dict]) -> tuple[dict | Non
         value = json.loads(arguments)
     except (ValueError, RecursionError):
         return None, "the arguments are not JSON"
+    if isinstance(value, dict) and set(value) - set(declared[name]["properties"]):
+        return None, f"unexpected argument {min(set(value) - set(declared[name]['properties']))[:80]!r}"
     error = next(_validator(json.dumps(declared[name])).iter_errors(value), None)
     return (None, f"{'.'.join(map(str, error.path)) or 'arguments'}: {error.message[:160]}") if error else (value, None)
 

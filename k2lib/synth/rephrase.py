@@ -1,0 +1,95 @@
+"""Knowledge rephrasing: the same facts in other styles and perspectives, chunk by chunk for long texts (section 2.2).
+
+A long document is cut into excerpts of 4096 tokens, an excerpt into pieces of 256. Each piece is rewritten with the whole excerpt
+as context and with what was written so far, so that the parts join into one coherent text and no output is ever long. Every
+rewrite is verified against its source; what fails is kept with its reasons and not used.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+
+from k2lib.llm import ChatModel
+from k2lib.store import ROOT
+from k2lib.synth.fidelity import Verdict, verify
+
+PROMPTS = ROOT / "data" / "prompts"
+EXCERPT, PIECE = 4096, 256  # tokens, Figure 4 of the paper
+CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Rephrasing:
+    text: str
+    source_sha256: str
+    style: str
+    model: str
+    seed: int
+    verdict: Verdict
+
+
+def styles() -> list[str]:
+    """The styles there are: one file each in data/prompts/, which also states its intent."""
+    return sorted(path.stem for path in PROMPTS.glob("*.md"))
+
+
+def pieces(text: str, size: int) -> list[str]:
+    """`text` cut at sentence ends into pieces of at most about `size` characters; joined again they are the text."""
+    parts, current = [], ""
+    for sentence in re.split(r"(?<=[.!?\n])(?=\s)", text):
+        if current and len(current) + len(sentence) > size:
+            parts.append(current)
+            current = ""
+        current += sentence
+    return [*parts, current] if current else parts
+
+
+async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) -> Rephrasing:
+    """One verified rewrite of `text` in `style`. ValueError for an unknown style; errors of the model pass through."""
+    written = []
+    for excerpt in pieces(text, EXCERPT * CHARACTERS_PER_TOKEN):
+        part: list[str] = []
+        for piece in pieces(excerpt, PIECE * CHARACTERS_PER_TOKEN):
+            request = _template(style).format(context=excerpt, written=" ".join(part), text=piece.strip())
+            reply = await model.complete([{"role": "user", "content": request}], temperature=0.7, max_tokens=4 * PIECE, seed=seed)
+            part.append(reply.message["content"].strip())
+        written.append(" ".join(part))
+    rewritten = "\n\n".join(written)
+    return Rephrasing(rewritten, hashlib.sha256(text.encode()).hexdigest()[:16], style, model.model, seed, verify(text, rewritten))
+
+
+async def rephrase_all(model: ChatModel, texts: Iterable[str], wanted: list[str], *, seed: int = 0,
+                       concurrency: int = 16) -> list[list[Rephrasing]]:
+    """[text][style] with a bounded number of requests in flight."""
+    slots = asyncio.Semaphore(concurrency)
+
+    async def one(text: str, style: str) -> Rephrasing:
+        async with slots:
+            return await rephrase(model, text, style, seed=seed)
+
+    return await asyncio.gather(*(asyncio.gather(*(one(text, style) for style in wanted)) for text in texts))
+
+
+def run(work: Coroutine):
+    """Finish a coroutine and return its result, also from inside a running event loop, as in a notebook."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
+
+
+@lru_cache
+def _template(style: str) -> str:
+    path = PROMPTS / f"{style}.md"
+    if style not in styles():
+        raise ValueError(f"unknown style {style!r}; data/prompts holds {', '.join(styles())}")
+    return re.sub(r"<!--.*?-->\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+
+
+def differences(source: str, rewrite: str) -> Iterator[tuple[str, bool]]:
+    """(word, is_new) of the rewrite: which words the source did not have, for showing the two side by side."""
+    known = set(re.findall(r"\w+", source.lower()))
+    for word in rewrite.split():
+        yield word, not set(re.findall(r"\w+", word.lower())) <= known
