@@ -1,8 +1,8 @@
 """What a K2 is: the numbers that define the architecture, under the names of the released `config.json`.
 
 Section 2.3 and Table 2 of the paper; the released config fills in what the paper leaves out. One class describes the
-laptop's `nano` and the trillion-parameter model, so what is tested on one is the definition of the other. What surprised:
-the paper's 1.04T is not what its own released config counts to (see k2lib.model.accounting).
+laptop's `nano` and the trillion-parameter model, so what is tested on one is the definition of the other. What
+surprised: the paper's 1.04T is not what its own released config counts to (see k2lib.model.accounting).
 """
 
 import dataclasses
@@ -22,13 +22,14 @@ _FIXED = {
     "rope_interleave": (True,), "model_type": ("kimi_k2", "deepseek_v3"),
 }
 # Fields of released configs that say nothing about the architecture, or repeat other fields.
-_IGNORED = set(_FIXED) | set("""
-    architectures auto_map torch_dtype dtype transformers_version use_cache quantization_config pad_token_id
-    attention_dropout pretraining_tp ep_size aux_loss_alpha seq_aux num_nextn_predict_layers num_mtp_layers
-    head_dim qk_head_dim num_key_value_heads num_local_experts rope_parameters rope_scaling
-    output_attentions output_hidden_states output_router_logits router_aux_loss_coef return_dict is_decoder
-    is_encoder_decoder chunk_size_feed_forward id2label label2id problem_type _name_or_path name_or_path
-    """.split())
+_IGNORED = {
+    "architectures", "auto_map", "torch_dtype", "dtype", "transformers_version", "use_cache", "quantization_config",
+    "attention_dropout", "pretraining_tp", "ep_size", "aux_loss_alpha", "seq_aux", "num_nextn_predict_layers",
+    "num_mtp_layers", "head_dim", "qk_head_dim", "num_key_value_heads", "num_local_experts", "pad_token_id",
+    "rope_parameters", "rope_scaling", "output_attentions", "output_hidden_states", "output_router_logits",
+    "router_aux_loss_coef", "return_dict", "is_decoder", "is_encoder_decoder", "chunk_size_feed_forward", "id2label",
+    "label2id", "problem_type", "_name_or_path", "name_or_path",
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class K2Config:
     initializer_range: float = 0.02  # K2's; of every matrix, whatever its width
     bos_token_id: int | None = None
     eos_token_id: int | None = None
-    model_type: str = "kimi_k2"
+    model_type: str = "deepseek_v3"  # K2's architecture under the name that transformers and servers know
 
     def __post_init__(self) -> None:
         may_be_zero = ("n_shared_experts", "first_k_dense_replace")
@@ -87,10 +88,10 @@ class K2Config:
                 _require(type(value) is int and value >= least, f"{field.name} is {value!r}; give an integer of at "
                          f"least {least}")
             if field.type is float:
-                _require(isinstance(value, int | float) and value > 0, f"{field.name} is {value!r}; give a positive number")
+                _require(isinstance(value, int | float) and value > 0, f"{field.name} is {value!r}; give a number above 0")
         experts, active = self.n_routed_experts, self.num_experts_per_tok
-        _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; give a positive "
-                 "rank, or null for an uncompressed query")
+        _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; give a rank "
+                 "of at least 1, or null for an uncompressed query")
         _require(self.qk_rope_head_dim % 2 == 0, f"qk_rope_head_dim is {self.qk_rope_head_dim}; rotary positions turn "
                  "pairs of numbers, so give an even width")
         for name in ("hidden_size", "moe_intermediate_size"):
@@ -98,10 +99,10 @@ class K2Config:
                      "need a multiple of 8 (rows of whole 16 bytes)")
         _require(active <= experts, f"num_experts_per_tok is {active} but n_routed_experts is {experts}; a token cannot "
                  "use more experts than there are")
-        _require(experts % self.n_group == 0, f"n_routed_experts {experts} is not divisible by n_group {self.n_group}; "
-                 f"choose n_group from {_divisors(experts)}")
-        _require(self.n_group == 1 or experts // self.n_group >= 2, f"n_group {self.n_group} leaves one expert a group; "
-                 "a group is judged by its best two, so choose a smaller n_group")
+        _require(experts % self.n_group == 0, f"n_routed_experts {experts} is not divisible by n_group "
+                 f"{self.n_group}; choose n_group from {_divisors(experts)}")
+        _require(self.n_group == 1 or experts // self.n_group >= 2, f"n_group {self.n_group} leaves one expert a "
+                 "group; a group is judged by its best two, so choose a smaller n_group")
         _require(self.topk_group <= self.n_group, f"topk_group {self.topk_group} exceeds n_group {self.n_group}")
         reachable = experts // self.n_group * self.topk_group
         _require(active <= reachable, f"num_experts_per_tok {active} exceeds the {reachable} experts in topk_group = "
@@ -148,8 +149,9 @@ class K2Config:
         """Read a released `config.json` (kimi_k2 or deepseek_v3). ValueError names unknown or contradictory fields."""
         fields = [f for f in dataclasses.fields(cls) if f.name != "yarn"]
         known = {f.name for f in fields}
-        unknown = sorted(set(config) - known - _IGNORED)
-        _require(not unknown, f"unknown config field {', '.join(unknown)}; remove it, or check that this is a K2 config")
+        unknown = sorted(set(config) - known - _IGNORED - set(_FIXED))
+        _require(not unknown, f"unknown config field {', '.join(unknown)}; remove it, or check that this is a K2 "
+                 "config")
         for name, allowed in _FIXED.items():
             value = config.get(name, allowed[0])
             _require(value in allowed, f"{name} is {value!r}; this model supports {' or '.join(map(repr, allowed))}")
@@ -161,8 +163,8 @@ class K2Config:
         given = {name: value for name, value in config.items() if name in known}
         rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
         theta = rope.get("rope_theta", given.get("rope_theta"))
-        _require(given.get("rope_theta") in (None, theta), f"rope_theta is {given.get('rope_theta')} but rope_parameters "
-                 f"say {theta}; keep one of them")
+        _require(given.get("rope_theta") in (None, theta), f"rope_theta is {given.get('rope_theta')} but "
+                 f"rope_parameters say {theta}; keep one of them")
         if theta is not None:
             given["rope_theta"] = theta
         if isinstance(given.get("eos_token_id"), list):  # several end tokens: the first ends a text
@@ -179,13 +181,14 @@ class K2Config:
             config = json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from None
+        _require(isinstance(config, dict), f"{path} holds no JSON object; restore it from the checkpoint's source")
         try:
             return cls.from_dict(config)
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
 
     def to_dict(self) -> dict:
-        """The released `config.json`; transformers loads it once model_type says deepseek_v3."""
+        """The fields of the released `config.json`. transformers knows no kimi_k2: it needs model_type deepseek_v3."""
         config = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "yarn"}
         fixed = {name: allowed[0] for name, allowed in _FIXED.items() if name != "model_type"}
         scaling = {"type": "yarn", **dataclasses.asdict(self.yarn)} if self.yarn else None
@@ -201,8 +204,8 @@ def _read_yarn(rope: dict) -> YaRN | None:
     names = {f.name for f in dataclasses.fields(YaRN)}
     unknown = sorted(set(rope) - names - {"type", "rope_type", "rope_theta", "attention_factor", "truncate"})
     _require(not unknown, f"unknown YaRN field {', '.join(unknown)} in rope_scaling")
-    _require(rope.get("attention_factor") is None and rope.get("truncate", True), "YaRN with an attention_factor of its "
-             "own, or with truncate false, is not supported; remove the field")
+    _require(rope.get("attention_factor") is None and rope.get("truncate", True), "YaRN with an attention_factor of "
+             "its own, or with truncate false, is not supported; remove the field")
     missing = sorted({"factor", "original_max_position_embeddings"} - set(rope))
     _require(not missing, f"rope_scaling lacks {', '.join(missing)}")
     return YaRN(**{name: value for name, value in rope.items() if name in names and value is not None})
@@ -226,7 +229,7 @@ def _kimi_k2() -> K2Config:
         vocab_size=163_840, hidden_size=7168, num_hidden_layers=61, num_attention_heads=64, q_lora_rank=1536,
         kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=18_432,
         moe_intermediate_size=2048, n_routed_experts=384, num_experts_per_tok=8, routed_scaling_factor=2.827,
-        max_position_embeddings=131_072, bos_token_id=163_584, eos_token_id=163_585,
+        max_position_embeddings=131_072, bos_token_id=163_584, eos_token_id=163_585, model_type="kimi_k2",
         yarn=YaRN(factor=32.0, original_max_position_embeddings=4096, beta_fast=1.0, beta_slow=1.0, mscale_all_dim=1.0),
     )
 
@@ -237,7 +240,7 @@ def _deepseek_v3() -> K2Config:
         kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=18_432,
         moe_intermediate_size=2048, n_routed_experts=256, num_experts_per_tok=8, first_k_dense_replace=3, n_group=8,
         topk_group=4, routed_scaling_factor=2.5, max_position_embeddings=163_840, rope_theta=10_000.0, bos_token_id=0,
-        eos_token_id=1, model_type="deepseek_v3",
+        eos_token_id=1,
         yarn=YaRN(factor=40.0, original_max_position_embeddings=4096, mscale_all_dim=1.0),
     )
 
@@ -248,7 +251,7 @@ def _moonlight() -> K2Config:
         kv_lora_rank=512, qk_nope_head_dim=128, qk_rope_head_dim=64, v_head_dim=128, intermediate_size=11_264,
         moe_intermediate_size=1408, n_routed_experts=64, num_experts_per_tok=6, n_shared_experts=2,
         routed_scaling_factor=2.446, max_position_embeddings=8192, bos_token_id=163_584, eos_token_id=163_585,
-        rms_norm_eps=1e-5, model_type="deepseek_v3",
+        rms_norm_eps=1e-5,
     )
 
 

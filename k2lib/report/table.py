@@ -13,7 +13,7 @@ from k2lib.report.ledger import Ledger, Record
 from k2lib.report.results import published_verdicts, result_path
 from k2lib.store import ROOT, write_atomic
 
-BEGIN, END = "<!-- claims: begin (k2 readme writes this table) -->", "<!-- claims: end -->"
+BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
 README = ROOT / "README.md"
 
 

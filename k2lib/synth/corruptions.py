@@ -9,9 +9,20 @@ import re
 from collections.abc import Callable
 
 
-def _swap_value(text: str, own: dict[str, str], other: dict[str, str], rng: random.Random) -> str:
-    relation = rng.choice([r for r in own if own[r] != other[r] and own[r] in text])
+def _swap(text: str, own: dict[str, str], other: dict[str, str], rng: random.Random, relations: tuple[str, ...]) -> str:
+    fitting = [r for r in relations if own[r] != other[r] and own[r] in text]
+    if not fitting:  # both people share these facts: change the year, which can always be told
+        return text.replace(own["birth_year"], str(int(own["birth_year"]) + 1))
+    relation = rng.choice(fitting)
     return text.replace(own[relation], other[relation])
+
+
+def _swap_name(text: str, own: dict[str, str], other: dict[str, str], rng: random.Random) -> str:
+    return _swap(text, own, other, rng, ("born_in", "birth_year", "studied_at", "wrote"))
+
+
+def _swap_word(text: str, own: dict[str, str], other: dict[str, str], rng: random.Random) -> str:
+    return _swap(text, own, other, rng, ("profession", "plays"))
 
 
 def _drop_sentence(text: str, own: dict[str, str], _other, rng: random.Random) -> str:
@@ -44,7 +55,7 @@ def _refuse(text: str, *_ignored) -> str:
 
 
 CORRUPTIONS: dict[str, Callable] = {
-    "wrong value": _swap_value, "dropped fact": _drop_sentence, "added fact": _add_fact, "negation": _negate,
+    "wrong name or number": _swap_name, "wrong common word": _swap_word, "dropped fact": _drop_sentence, "added fact": _add_fact, "negation": _negate,
     "cut short": _truncate, "refusal": _refuse, "swapped roles": _swap_roles,
 }
 

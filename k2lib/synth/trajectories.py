@@ -134,10 +134,29 @@ def generate(n: int, seed: int, *, max_turns: int = 8, per_domain: int = 6,
     }
 
 
+def replay(trajectory: Trajectory) -> dict:
+    """The state that the trajectory's successful calls reach on a fresh copy of its world, without faults."""
+    task = trajectory.task
+    simulator = ToolSimulator(task.application, task.state)
+    results = {m["tool_call_id"]: m["content"] for m in trajectory.messages if m["role"] == "tool"}
+    for message in trajectory.messages:
+        for call in message.get("tool_calls") or []:
+            if not results[call["id"]].startswith("error"):
+                simulator.call(call["function"]["name"], call["function"]["arguments"])
+    return simulator.state
+
+
 def validity(trajectories: list[Trajectory]) -> tuple[int, int]:
-    """(valid, written) tool calls: valid ones name a declared tool and satisfy its schema."""
-    calls = [(call["function"], t.tools) for t in trajectories for m in t.messages for call in m.get("tool_calls") or []]
-    return sum(check_call(f["name"], f["arguments"], tools)[0] is not None for f, tools in calls), len(calls)
+    """(valid, counted) tool calls: valid ones name a declared tool and satisfy its schema.
+
+    A conversation without any call counts as one invalid call, since every task needs one: silence is not validity.
+    """
+    valid = counted = 0
+    for t in trajectories:
+        calls = [call["function"] for m in t.messages for call in m.get("tool_calls") or []]
+        valid += sum(check_call(f["name"], f["arguments"], t.tools)[0] is not None for f in calls)
+        counted += max(1, len(calls))
+    return valid, counted
 
 
 def _plain(iterable: Iterable, _description: str, _total: int) -> Iterable:

@@ -48,6 +48,14 @@ def test_a_notebook_opens_its_own_book_and_records_exactly_its_claims(path):
     assert strings & every == {claim.id for claim in claims.of_notebook(path.stem)}
 
 
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_the_committed_verdicts_quote_the_claims_as_they_stand(path):
+    last = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][-1]
+    printed = [re.sub(rf"^({'|'.join(claims.VERDICTS)}): ", "", line) for line in last.outputs[0].text.splitlines()]
+    quoted = [f"{claim.claim} [{claim.id}, section {claim.section}]" for claim in claims.of_notebook(path.stem)]
+    assert printed == (quoted or [f"{path.stem} finished; it tests no claim of its own"]), "run `make notebooks`"
+
+
 def test_every_claim_belongs_to_a_notebook_that_exists():
     assert {claim.notebook for claim in claims.load()} <= {path.stem for path in BOOKS}
 
