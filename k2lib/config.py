@@ -88,7 +88,8 @@ class K2Config:
                 _require(type(value) is int and value >= least, f"{field.name} is {value!r}; give an integer of at "
                          f"least {least}")
             if field.type is float:
-                _require(isinstance(value, int | float) and value > 0, f"{field.name} is {value!r}; give a number above 0")
+                _require(isinstance(value, int | float) and value > 0, f"{field.name} is {value!r}; give a number "
+                         "above 0")
         experts, active = self.n_routed_experts, self.num_experts_per_tok
         _require(self.q_lora_rank is None or self.q_lora_rank > 0, f"q_lora_rank is {self.q_lora_rank}; give a rank "
                  "of at least 1, or null for an uncompressed query")
@@ -97,8 +98,8 @@ class K2Config:
         for name in ("hidden_size", "moe_intermediate_size"):
             _require(getattr(self, name) % 8 == 0, f"{name} is {getattr(self, name)}; the experts' grouped products "
                      "need a multiple of 8 (rows of whole 16 bytes)")
-        _require(active <= experts, f"num_experts_per_tok is {active} but n_routed_experts is {experts}; a token cannot "
-                 "use more experts than there are")
+        _require(active <= experts, f"num_experts_per_tok is {active} but n_routed_experts is {experts}; a token "
+                 "cannot use more experts than there are")
         _require(experts % self.n_group == 0, f"n_routed_experts {experts} is not divisible by n_group "
                  f"{self.n_group}; choose n_group from {_divisors(experts)}")
         _require(self.n_group == 1 or experts // self.n_group >= 2, f"n_group {self.n_group} leaves one expert a "

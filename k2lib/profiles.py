@@ -136,7 +136,7 @@ LAPTOP = Profile(
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=200, max_turns=8),
     sft=TrainSize(steps=400, batch_size=16, seq_len=512, lr=3e-3, warmup=20),
-    rl=RLSize(steps=40, prompts=16, samples=8, candidates=320, lr=5e-4, tau=0.1, temperature=(1.0, 0.7),
+    rl=RLSize(steps=40, prompts=16, samples=8, candidates=640, lr=1.5e-3, tau=0.1, temperature=(1.0, 0.7),
               ptx_weight=0.1, heldout=200, seeds=3),
     evaluate=EvalSize(perplexity_tokens=65_536, questions=300, problems=300, tasks=150),
     cell_timeout=3000,

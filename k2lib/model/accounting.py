@@ -1,7 +1,8 @@
 """Parameters and FLOPs of a config, in exact integers and without building the model (Table 2, section 2.3).
 
-What surprised: the paper's 1.04T and 32.6B do not follow from the released config. It has 1,026,408,209,408 parameters, of
-which a token uses 31.7 billion with the output head, 32.9 with head and input embedding; 1.043T is what 61 sparse layers give.
+What surprised: the paper's 1.04T and 32.6B do not follow from the released config. It has 1,026,408,209,408 parameters,
+of which a token uses 31.7 billion with the output head, 32.9 with head and input embedding; 1.043T is what 61 sparse
+layers would give.
 """
 
 from dataclasses import dataclass
@@ -51,21 +52,24 @@ def attention_parameters(c: K2Config) -> int:
 def inference_flops(config: K2Config, context: int, absorbed: bool = False) -> int:
     """FLOPs (2 a multiply-add) to produce one new token that attends to `context` tokens.
 
-    Weights: 2 FLOPs for each activated one. Attention: scores and sums over the context, either with keys and values as
-    separate heads (the default, in which the paper's +83% for doubled heads appears) or in the latent space
-    (`absorbed`, what a decoder with a latent cache executes: more FLOPs, far fewer bytes).
+    Weights: 2 FLOPs for each activated one. Attention: scores and sums over the context, either with keys and values
+    as separate heads (the default) or in the latent space (`absorbed`, what a decoder with a latent cache executes:
+    more FLOPs, far fewer bytes).
     """
     c = config
     per_key = (2 * c.kv_lora_rank + c.qk_rope_head_dim) if absorbed else (c.qk_head_dim + c.v_head_dim)
-    attention = 2 * c.num_hidden_layers * c.num_attention_heads * context * per_key
-    return 2 * count_parameters(c).activated + attention
+    return 2 * count_parameters(c).activated + attention_flops(c, context, per_key)
+
+
+def attention_flops(config: K2Config, context: int, per_key: int) -> int:
+    """FLOPs of one token's scores and sums over `context` keys, `per_key` multiply-adds for each key and head."""
+    return 2 * config.num_hidden_layers * config.num_attention_heads * context * per_key
 
 
 def training_flops(config: K2Config, sequence: int) -> int:
-    """FLOPs per token of forward and backward at this sequence length: 6 a weight, causal attention at half the pairs."""
-    c = config
-    attention = 6 * c.num_hidden_layers * c.num_attention_heads * (sequence // 2) * (c.qk_head_dim + c.v_head_dim)
-    return 6 * count_parameters(c).activated + attention
+    """FLOPs per token, forward and backward, at this sequence length: 6 a weight, attention to half the tokens."""
+    per_key = config.qk_head_dim + config.v_head_dim
+    return 6 * count_parameters(config).activated + 3 * attention_flops(config, sequence // 2, per_key)
 
 
 def cache_elements_per_token(config: K2Config) -> dict[str, int]:

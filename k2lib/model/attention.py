@@ -1,9 +1,9 @@
 """Multi-head latent attention (MLA): keys and values are rebuilt from one small latent per token (section 2.3).
 
 Shapes: B batch, T time, H heads, D width, C latent width, R rotary width, N = nope width, V value width.
-A query head is [nope N | rotary R]; a key head is [its own nope N | the rotary R shared by all heads]. Only the latent and the
-shared rotary key need caching: C + R numbers a token, whatever the number of heads. Decoding never rebuilds the keys: the
-up-projection is absorbed into the query (`attend_cached`).
+A query head is [nope N | rotary R]; a key head is [its own nope N | the rotary R shared by all heads]. Only the latent
+and the shared rotary key need caching: C + R numbers a token, whatever the number of heads. Decoding never rebuilds the
+keys: their up-projection is absorbed into the query (`attend_cached`).
 """
 
 from typing import NamedTuple
@@ -21,9 +21,9 @@ LATENT_EPS = 1e-6  # of the two latent norms, whatever rms_norm_eps says: the re
 
 
 class QKPart(NamedTuple):
-    """Rows of a projection that enter the logits of one head: `weight` [heads * rows, in], rows start…stop of each head.
+    """Rows of a projection that enter the attention logits: start…stop of each head in `weight` [heads * rows, in].
 
-    To shrink a head's logits by γ, QK-Clip multiplies its rows by γ ** exponent.
+    To shrink the logits of a head by γ, QK-Clip multiplies its rows by γ ** exponent.
     """
 
     weight: nn.Parameter
@@ -48,7 +48,7 @@ class LatentAttention(nn.Module):
         self.kv_a_layernorm = RMSNorm(c.kv_lora_rank, LATENT_EPS)
         self.kv_b_proj = _linear(c.kv_lora_rank, heads * (c.qk_nope_head_dim + c.v_head_dim))
         self.o_proj = _linear(heads * c.v_head_dim, c.hidden_size)
-        self.max_logits: Tensor | None = None  # [H] fp32, running maximum over training forwards since it was last cleared
+        self.max_logits: Tensor | None = None  # [H] fp32, running maximum of training forwards until it is cleared
 
     def qk_parts(self) -> list[QKPart]:
         """What QK-Clip may scale: √γ on both nope parts, γ on the rotary query; its key belongs to all heads."""
@@ -89,7 +89,7 @@ class LatentAttention(nn.Module):
         return self.o_proj(output.view(batch, heads, length, -1).transpose(1, 2).flatten(2))
 
     def attend_cached(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, visible: Tensor) -> Tensor:
-        """Attention of new tokens x [B, S, D] to a cache [B, L, C + R] of latents and rotary keys that holds them already.
+        """Attention of new tokens x [B, S, D] to a cache [B, L, C + R] of latents and rotary keys, their own included.
 
         visible [B, S, L] marks the entries that a query may see. The key's up-projection moves to the query's side, the
         value's to the output's: scores and sums live in the latent space.

@@ -44,7 +44,7 @@ class CausalAttention(torch.autograd.Function):
     def backward(ctx, d_output, _):
         q, k, v, output = ctx.saved_tensors
         dq = torch.empty_like(q)
-        dk, dv = (torch.zeros_like(t, dtype=torch.float32) for t in (k, v))  # sums over chunks; bf16 would lose small terms
+        dk, dv = (torch.zeros_like(t, dtype=torch.float32) for t in (k, v))  # sums over chunks, too many for bf16
         mask = _sliding_mask(q, ctx.chunk)
         shared = (d_output.float() * output).sum(-1, keepdim=True).to(q.dtype)  # Σ_j p_j ∂L/∂p_j, one per query
         for start in range(0, q.shape[1], ctx.chunk):
@@ -59,7 +59,7 @@ class CausalAttention(torch.autograd.Function):
 
 
 def _scores(q: Tensor, k: Tensor, mask: Tensor, start: int, end: int, scale: float) -> Tensor:
-    """Logits [N, end - start, end] of the queries start…end, future keys at minus infinity; one product, mask included."""
+    """Logits [N, end - start, end] of the queries start…end, future keys at minus infinity, in one product."""
     length = q.shape[1]
     bias = mask[: end - start, length - start : length - start + end]
     return torch.baddbmm(bias, q[:, start:end], k[:, :end].transpose(1, 2), alpha=scale)

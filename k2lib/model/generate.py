@@ -1,8 +1,9 @@
 """Generation with the latent cache: C + R numbers a token and layer, whatever the number of heads (section 2.3).
 
-Prompts of different lengths share a batch, each sequence at its own position. Equal prompts (the K samples of one RL prompt)
-are prefilled once. Every sequence draws from its own seeded stream, so what it says does not depend on who else is in
-the batch (up to the rounding of sums). Shapes: A sequences, S new tokens, L cache room, C latent, R rotary width, V vocabulary.
+Prompts of different lengths share a batch, each sequence at its own position. Equal prompts (the K samples of one RL
+prompt) are prefilled once. Every sequence draws from its own seeded stream, so what it says does not depend on who else
+is in the batch, up to the rounding of sums.
+Shapes: A sequences, S new tokens, L room in the cache, C latent width, R rotary width, V vocabulary.
 """
 
 import copy
@@ -28,7 +29,7 @@ class Completion:
 
 
 class LatentCache:
-    """Per layer one tensor [A, L, C + R], latent then rotary key, of what was read; `lengths` [A] says how much is valid."""
+    """What was read: per layer one tensor [A, L, C + R], latent then rotary key, of which `lengths` [A] are valid."""
 
     def __init__(self, model, batch: int, room: int):
         c, weight = model.config, model.embed_tokens.weight
@@ -75,8 +76,10 @@ def sample(model, prompts: list[list[int]], *, max_new_tokens: int, temperature:
            ) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until a stop token or `max_new_tokens`.
 
-    temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability. `on_token(i, t)`
-    is called as token t of sequence i appears (streaming). ValueError for an empty prompt or settings out of range.
+    temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
+    `on_token(i, t)` is called as token t of sequence i appears (streaming). Under autocast products run in its dtype.
+    ValueError for an empty prompt, a token outside the vocabulary, a text beyond the model's positions, or settings
+    out of range.
     """
     _check(model.config, prompts, max_new_tokens, temperature, top_p)
     model = _for_reading(model)
@@ -121,7 +124,8 @@ def _for_reading(model):
     shared = {id(p): p for p in model.parameters()}
     for module in model.modules():
         if isinstance(module, nn.Linear | Experts):
-            shared |= {id(p): nn.Parameter(p.to(dtype), requires_grad=False) for p in module.parameters(recurse=False)}
+            for p in module.parameters(recurse=False):
+                shared[id(p)] = nn.Parameter(p.to(dtype), requires_grad=False)
     return copy.deepcopy(model, shared).eval()
 
 
@@ -169,6 +173,10 @@ def _check(config, prompts: list[list[int]], max_new_tokens: int, temperature: f
         if not 0 <= token < config.vocab_size:
             raise ValueError(f"token {token} is outside the model's vocabulary of {config.vocab_size}; "
                              "encode the prompt with the checkpoint's own tokenizer")
+    longest = max(map(len, prompts))
+    if longest + max_new_tokens > config.max_position_embeddings:
+        raise ValueError(f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
+                         f"{config.max_position_embeddings} positions; shorten one of them")
     if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
         raise ValueError(f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at "
                          "least 1, at least 0, and within (0, 1]")

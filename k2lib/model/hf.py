@@ -1,8 +1,8 @@
 """The released layout on disk: config.json, safetensors shards with an index, one tensor per expert and projection.
 
-This file alone knows those names. `save` writes every file under a temporary directory and renames it; `load` streams tensor by
-tensor into the model, so memory peaks at one model and one shard, and compares names and shapes before anything is copied.
-Only safetensors are read: a pickle could run code.
+This file alone knows those names. `save` builds a whole directory under a temporary name and swaps it in; `load`
+compares names, shapes and types before it copies anything, then streams tensor by tensor, so memory peaks at one model
+and one tensor. FP8 weights are multiplied out on the way. Only safetensors are read: a pickle could run code.
 """
 
 import json
@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,14 +19,24 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from k2lib.config import K2Config
+from k2lib.model.rope import inverse_frequencies
 
-INDEX = "model.safetensors.index.json"
-FP8_BLOCK = 128  # a released FP8 weight has one fp32 factor per 128×128 block, in <name>_scale_inv
+INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
+FP8_BLOCK = 128  # a released FP8 weight has one factor per 128×128 block, in <name>_scale_inv
+READABLE = {"F32", "BF16", "F16", "F64", "F8_E4M3"}
 _STACKED = re.compile(r"(layers\.\d+\.mlp\.experts)\.(gate_up_proj|down_proj)$")
 
 
+class Stored(NamedTuple):
+    """Where a tensor lies on disk."""
+
+    file: Any  # an open safetensors file
+    shape: tuple[int, ...]
+    dtype: str
+
+
 def names_on_disk(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of the released layout that one parameter of ours becomes."""
+    """The tensors of the released layout that one parameter of ours becomes; views, nothing is copied."""
     stacked = _STACKED.match(name)
     if not stacked:
         yield (name if name.startswith("lm_head.") else f"model.{name}"), tensor
@@ -40,32 +51,27 @@ def names_on_disk(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
             yield f"{prefix}.{expert}.up_proj.weight", up
 
 
+def on_disk(model) -> dict[str, Tensor]:
+    """Every tensor of the model under its released name, as views."""
+    return {name: piece for own, value in model.state_dict().items() for name, piece in names_on_disk(own, value)}
+
+
 def save(model, directory: Path, max_shard_bytes: int) -> None:
-    """Write the model whole, or leave what was there."""
+    """Write the model whole, or leave what was there. Files of other kinds in the directory (a tokenizer) stay."""
+    directory = directory.resolve()
     directory.parent.mkdir(parents=True, exist_ok=True)
-    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.saving")
+    temporary, old = (directory.with_name(f".{directory.name}.{os.getpid()}.{end}") for end in ("new", "old"))
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
     try:
-        tensors = (pair for name, value in model.state_dict().items() for pair in names_on_disk(name, value.detach()))
-        shards = list(_shards(tensors, max_shard_bytes))
-        place, total = {}, 0
-        for number, shard in enumerate(shards, 1):
-            single = len(shards) == 1
-            file = "model.safetensors" if single else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-            save_file({name: value.contiguous() for name, value in shard.items()}, temporary / file, {"format": "pt"})
-            place |= dict.fromkeys(shard, file)
-            total += sum(value.numel() * value.element_size() for value in shard.values())
-        if len(shards) > 1:
-            (temporary / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": place}, indent=1))
-        (temporary / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1))
+        _write(model, temporary, max_shard_bytes)
         if directory.exists():
-            for file in temporary.iterdir():  # the directory may hold other files, a tokenizer for one
-                file.replace(directory / file.name)
-        else:
-            temporary.rename(directory)
+            _link_others(directory, temporary)
+            directory.rename(old)
+        temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def load(directory: Path, dtype: torch.dtype, device: torch.device | str):
@@ -74,89 +80,123 @@ def load(directory: Path, dtype: torch.dtype, device: torch.device | str):
 
     config = K2Config.from_pretrained(directory)
     with torch.device("meta"):
-        model = K2Model(config)
-    wanted = {name: (own, piece.shape) for own, value in model.state_dict().items() for name, piece in names_on_disk(own, value)}
+        model = K2Model(config).to(dtype)
     found = _locate(directory)
-    _compare(directory, config, wanted, found)
-    model = model.to_empty(device=device).to(dtype)
-    for module in model.modules():  # buffers that no file holds
-        if hasattr(module, "load"):
-            module.load.zero_()
-        if hasattr(module, "e_score_correction_bias"):
+    _compare(directory, config, on_disk(model), found)
+    model = model.to_empty(device=device)
+    for module in model.modules():
+        if hasattr(module, "e_score_correction_bias"):  # selection needs fp32, and nothing on disk holds the load
             module.e_score_correction_bias = module.e_score_correction_bias.float()
-    from k2lib.model.rope import inverse_frequencies
-
+            module.load = torch.zeros_like(module.e_score_correction_bias)
     model.frequencies = inverse_frequencies(config).to(device)
-    targets = {name: piece for own, value in model.state_dict().items() for name, piece in names_on_disk(own, value)}
     with torch.no_grad():
-        for name, target in targets.items():
+        for name, target in on_disk(model).items():
             target.copy_(_read(found, name))
     return model.eval()
 
 
-def _shards(tensors: Iterator[tuple[str, Tensor]], limit: int) -> Iterator[dict[str, Tensor]]:
+def _write(model, directory: Path, max_shard_bytes: int) -> None:
+    shards = list(_shards(on_disk(model), max_shard_bytes))
+    place = {}
+    for number, shard in enumerate(shards, 1):
+        file = SINGLE if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        save_file({name: value.contiguous() for name, value in shard.items()}, directory / file, {"format": "pt"})
+        place |= dict.fromkeys(shard, file)
+    if len(shards) > 1:
+        total = sum(_bytes(value) for shard in shards for value in shard.values())
+        (directory / INDEX).write_text(json.dumps({"metadata": {"total_size": total}, "weight_map": place}, indent=1))
+    (directory / "config.json").write_text(json.dumps(model.config.to_dict(), indent=1))
+
+
+def _shards(tensors: dict[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
     shard, size = {}, 0
-    for name, value in tensors:
-        bytes_ = value.numel() * value.element_size()
-        if shard and size + bytes_ > limit:
+    for name, value in tensors.items():
+        if shard and size + _bytes(value) > limit:
             yield shard
             shard, size = {}, 0
         shard[name] = value
-        size += bytes_
+        size += _bytes(value)
     yield shard
 
 
-def _locate(directory: Path) -> dict[str, tuple]:
-    """tensor name -> (open file, shape), from the index or the single file."""
-    index = directory / INDEX
-    if index.exists():
-        try:
-            files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        except (ValueError, KeyError, AttributeError) as error:
-            raise ValueError(f"{index} is not a safetensors index ({error}); restore it from the checkpoint's source") from None
-        outside = [file for file in files if not isinstance(file, str) or Path(file).name != file]
-        if outside:
-            raise ValueError(f"{index} points outside its directory: {outside[0]!r}; this checkpoint is not safe to load")
-    else:
-        files = ["model.safetensors"]
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def _link_others(source: Path, target: Path) -> None:
+    """Hard links to what `source` holds beside a model: no weights, so that none of an older model survive."""
+    for path in source.iterdir():
+        if path.name in (INDEX, "config.json") or path.suffix == ".safetensors":
+            continue
+        if path.is_dir():
+            shutil.copytree(path, target / path.name, symlinks=True)
+        else:
+            os.link(path, target / path.name, follow_symlinks=False)
+
+
+def _locate(directory: Path) -> dict[str, Stored]:
+    """Every tensor on disk, from the shards that the index names or from the single file."""
     found = {}
-    for file in files:
+    for file in _shard_files(directory):
         path = directory / file
         if not path.exists():
-            pickled = sorted(p.name for p in directory.glob("*.bin")) + sorted(p.name for p in directory.glob("*.pt"))
+            pickled = sorted(p.name for p in directory.iterdir() if p.suffix in (".bin", ".pt", ".pth"))
             hint = f" ({pickled[0]} is a pickle, which is never read)" if pickled else ""
-            raise FileNotFoundError(f"{path} does not exist{hint}; a checkpoint holds {file} or {INDEX}")
+            raise FileNotFoundError(f"{path} does not exist{hint}; a checkpoint holds {SINGLE}, or shards and {INDEX}")
         try:
             handle = safe_open(path, framework="pt")
-            found |= {name: (handle, tuple(handle.get_slice(name).get_shape())) for name in handle.keys()}
+            slices = {name: handle.get_slice(name) for name in handle.keys()}  # noqa: SIM118 (not a dict)
         except (SafetensorError, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); copy it again from the checkpoint's source") from None
+        found |= {name: Stored(handle, tuple(s.get_shape()), s.get_dtype()) for name, s in slices.items()}
     return found
 
 
-def _compare(directory: Path, config: K2Config, wanted: dict, found: dict) -> None:
-    beyond = f"model.layers.{config.num_hidden_layers}."  # DeepSeek-V3's extra prediction layer is not part of the model
-    missing = [name for name in wanted if name not in found]
-    extra = [name for name in found if name not in wanted and not name.startswith(beyond)
-             and name.removesuffix("_scale_inv") not in wanted]
-    wrong = [f"{name}: {list(found[name][1])} on disk, {list(shape)} in the model"
-             for name, (_, shape) in wanted.items() if name in found and found[name][1] != tuple(shape)]
-    problems = [f"{label} {len(names)}: {', '.join(names[:5])}{', …' if len(names) > 5 else ''}"
-                for label, names in (("missing", missing), ("not in the model", extra), ("misshapen", wrong)) if names]
-    if problems:
-        raise ValueError(f"{directory} does not fit its config.json. Tensors {'; '.join(problems)}")
+def _shard_files(directory: Path) -> list[str]:
+    index = directory / INDEX
+    if not index.exists():
+        return [SINGLE]
+    try:
+        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{index} is not a safetensors index ({type(error).__name__}: {error}); "
+                         "restore it from the checkpoint's source") from None
+    outside = [file for file in files if not isinstance(file, str) or file in ("", "..") or Path(file).name != file]
+    if outside:
+        raise ValueError(f"{index} points outside its directory: {outside[0]!r}; do not load this checkpoint")
+    return files
 
 
-def _read(found: dict, name: str) -> Tensor:
-    tensor = found[name][0].get_tensor(name)
-    scale_name = f"{name}_scale_inv"
-    if scale_name not in found:
-        if tensor.dtype == torch.float8_e4m3fn:
-            raise ValueError(f"{name} is FP8 but {scale_name} is missing; copy the whole checkpoint again")
+def _compare(directory: Path, config: K2Config, wanted: dict[str, Tensor], found: dict[str, Stored]) -> None:
+    """ValueError that lists everything in which the files differ from the config."""
+    beyond = f"model.layers.{config.num_hidden_layers}."  # DeepSeek-V3's extra prediction layer, which no token needs
+    both = [name for name in wanted if name in found]
+    scales = {f"{name}_scale_inv": [-(-size // FP8_BLOCK) for size in wanted[name].shape]
+              for name in both if found[name].dtype == "F8_E4M3"}
+    problems = {
+        "missing": [name for name in (*wanted, *scales) if name not in found],
+        "not in the model": [name for name in found if name not in wanted and name not in scales
+                             and not name.startswith(beyond) and 0 not in found[name].shape],
+        "misshapen": [f"{name}: {list(found[name].shape)} on disk, {list(shape)} in the model"
+                      for name, shape in [*((name, wanted[name].shape) for name in both), *scales.items()]
+                      if name in found and list(found[name].shape) != list(shape)],
+        "of a type that holds no weights": [f"{name}: {found[name].dtype}" for name in both
+                                            if found[name].dtype not in READABLE],
+    }
+    lines = [f"{len(names)} {label} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+             for label, names in problems.items() if names]
+    if lines:
+        raise ValueError(f"{directory} does not fit its config.json. Tensors: {'; '.join(lines)}")
+
+
+def _read(found: dict[str, Stored], name: str) -> Tensor:
+    """The tensor; block FP8 multiplied out to fp32."""
+    tensor = found[name].file.get_tensor(name)
+    if found[name].dtype != "F8_E4M3":
         return tensor
-    scale = found[scale_name][0].get_tensor(scale_name).float()
+    scale = found[f"{name}_scale_inv"].file.get_tensor(f"{name}_scale_inv").float()
     if not scale.isfinite().all():
-        raise ValueError(f"{scale_name} is not finite; copy the checkpoint again")
-    rows, columns = tensor.shape
-    full = scale.repeat_interleave(FP8_BLOCK, 0)[:rows].repeat_interleave(FP8_BLOCK, 1)[:, :columns]
-    return tensor.float() * full
+        raise ValueError(f"{name}_scale_inv is not finite; copy the checkpoint again")
+    for dim, size in enumerate(tensor.shape):
+        scale = scale.repeat_interleave(FP8_BLOCK, dim).narrow(dim, 0, size)
+    return tensor.float() * scale

@@ -1,9 +1,9 @@
 """Sparse mixture of experts: sigmoid routing, balanced by a bias and not by a loss; one shared expert (section 2.3).
 
-Shapes: T tokens, D width, E experts, K chosen per token, F expert width, S rows: (token, expert) pairs sorted by expert.
-The router adds a per-expert bias to its scores to *select*, and weighs the selected experts by the scores without it. After
-each step the bias of an overloaded expert falls and that of an idle one rises (`update_bias`), so no auxiliary loss pulls
-at the weights, and no token is ever dropped.
+Shapes: T tokens, D width, E experts, K chosen per token, F expert width, S rows: (token, expert) pairs by expert.
+The router adds a per-expert bias to its scores to *select*, and weighs the selected experts by the scores without it.
+After each step the bias of an overloaded expert falls and that of an idle one rises (`update_bias`), so no auxiliary
+loss pulls at the weights, and no token is ever dropped.
 """
 
 from collections.abc import Iterator
@@ -35,14 +35,15 @@ class Router(nn.Module):
         self.config = config
         self.weight = nn.Parameter(torch.empty(config.n_routed_experts, config.hidden_size))
         self.register_buffer("e_score_correction_bias", torch.zeros(config.n_routed_experts))
-        self.register_buffer("load", torch.zeros(config.n_routed_experts), persistent=False)  # tokens since the last update
+        self.register_buffer("load", torch.zeros(config.n_routed_experts), persistent=False)  # tokens since an update
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Gate weights [T, K] fp32 and expert indices [T, K] of x [T, D]. Scores are fp32 whatever the compute dtype."""
+        """Gate weights [T, K] and expert indices [T, K] of x [T, D]; scored in fp32 whatever the compute dtype."""
         c = self.config
         with torch.autocast(x.device.type, enabled=False):
             scores = F.linear(x.float(), self.weight.float()).sigmoid()
-        chosen = self._allowed(scores.detach() + self.e_score_correction_bias).topk(c.num_experts_per_tok, sorted=False).indices
+        biased = self._allowed(scores.detach() + self.e_score_correction_bias)
+        chosen = biased.topk(c.num_experts_per_tok, sorted=False).indices
         gates = scores.gather(1, chosen)
         if self.training and torch.is_grad_enabled():
             self.load += torch.bincount(chosen.flatten(), minlength=c.n_routed_experts)
@@ -84,15 +85,16 @@ class Experts(nn.Module):
         for expert, (gate_up, down) in enumerate(zip(self.gate_up_proj, self.down_proj, strict=True)):
             token, slot = (chosen == expert).nonzero(as_tuple=True)
             gate, up = F.linear(x[token], gate_up).chunk(2, dim=-1)
-            output = output.index_add(0, token, F.linear(F.silu(gate) * up, down) * gates[token, slot, None].to(x.dtype))
+            weighed = F.silu(gate) * up * gates[token, slot, None].to(x.dtype)
+            output = output.index_add(0, token, F.linear(weighed, down))
         return output
 
 
 class RoutedExperts(torch.autograd.Function):
     """The experts' work on all tokens: sort pairs by expert, two grouped products, weigh, sum per token.
 
-    Kept for the backward pass: x and the SwiGLU's input, no gathered copy of x and no output of the down-projection: the
-    gate weight is folded in before it, so the gate's gradient needs only the activation.
+    Kept for the backward pass: x and the SwiGLU's input. No gathered copy of x, and no output of the down-projection:
+    the gate weight is folded in before it, so the gate's gradient needs only the activation.
     """
 
     @staticmethod
@@ -134,8 +136,8 @@ def _sum_rows(rows: Tensor, place: Tensor) -> Tensor:
 def _by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The (token, expert) pairs as rows sorted by expert, every expert's rows padded to a multiple of `align`.
 
-    Returns token [S] and weight [S, 1] of each row, place [T, K] of each pair among the rows, and ends [E] int32 of each
-    expert's rows. A padding row carries token 0 with weight 0, which adds nothing to any sum, forward or backward.
+    Returns token [S] and weight [S, 1] of each row, place [T, K] of each pair among the rows, and ends [E] int32 of
+    each expert's rows. A padding row carries token 0 with weight 0, which adds nothing to any sum, forward or backward.
     """
     tokens, active = chosen.shape
     flat = chosen.flatten()
@@ -152,8 +154,11 @@ def _by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple
 
 
 def _alignment(x: Tensor) -> int:
-    """Rows to pad each expert to. The CPU's bf16 library compiles a kernel for every new row count, at a millisecond each:
-    with the ever-changing loads of a router that doubles the training step. Multiples of 64 make the counts repeat."""
+    """To how many rows each expert is padded.
+
+    The CPU's bf16 library compiles a kernel for every new row count, at a millisecond each, and the loads of a router
+    never repeat: that doubles the time of a training step. Multiples of 64 do repeat.
+    """
     return 64 if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.shape[0] >= 512 else 1
 
 

@@ -1,8 +1,9 @@
 """Rotary positions, and YaRN's way of stretching them to longer contexts.
 
-Half of the pairs turn fast and encode order among neighbours; half turn slowly and run out of trained angles first. YaRN
-leaves the fast pairs alone, divides the slow ones by the factor, and blends in between. K2 trains at 4k and 32k and uses
-YaRN for 128k (section 2.5). What surprises: K2's released config sets beta_fast = beta_slow = 1, a blend one pair wide.
+Half of the pairs turn fast and encode order among neighbours; half turn slowly and run out of trained angles first.
+YaRN leaves the fast pairs alone, divides the speed of the slow ones by the factor, and blends in between. K2 trains at
+4k and 32k and uses YaRN for 128k (section 2.5). What surprises: K2's released config sets beta_fast = beta_slow = 1, a
+blend one pair wide.
 """
 
 import math
@@ -36,9 +37,9 @@ def rotation(config: K2Config, frequencies: Tensor, positions: Tensor) -> tuple[
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the interleaved pairs (x0, x1), (x2, x3), … of x [..., R]; the result holds the first members, then the second.
+    """Turn the interleaved pairs (x0, x1), (x2, x3), … of x [..., R]; the result holds first members, then second ones.
 
-    The order of the result differs from the order of the input. Queries and keys are reordered alike, so their products,
+    So the order of the result differs from that of the input. Queries and keys are reordered alike, and their products,
     all that attention sees, are those of the usual layout.
     """
     first, second = x[..., 0::2].float(), x[..., 1::2].float()

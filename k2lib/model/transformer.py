@@ -42,7 +42,7 @@ class K2Model(nn.Module):
         self.apply(self._initialise)
 
     def hidden(self, tokens: Tensor) -> Tensor:
-        """The last hidden state [B, T, D], normalised, of tokens [B, T]; ValueError for a token outside the vocabulary."""
+        """The last hidden state [B, T, D], normalised, of tokens [B, T]."""
         cos, sin = rotation(self.config, self.frequencies, torch.arange(tokens.shape[1], device=tokens.device))
         x = self.embed_tokens(tokens)
         for layer in self.layers:
@@ -61,12 +61,13 @@ class K2Model(nn.Module):
     def token_logprobs(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log p(tokens[:, t + 1] | tokens[:, : t + 1]) as [B, T] fp32 for tokens [B, T + 1]; differentiable.
 
-        `wanted` [B, T] bool computes only those and leaves 0 elsewhere: the head is the largest product of a small answer
-        to a long prompt.
+        `wanted` [B, T] bool computes only those and leaves 0 elsewhere: for a short answer to a long prompt the head
+        would be the largest product.
         """
         hidden, targets = self.hidden(tokens[:, :-1]), tokens[:, 1:]
         wanted = torch.ones_like(targets, dtype=torch.bool) if wanted is None else wanted
-        values = self.lm_head(hidden[wanted]).float().log_softmax(-1).gather(-1, targets[wanted].unsqueeze(-1)).squeeze(-1)
+        log_p = self.lm_head(hidden[wanted]).float().log_softmax(-1)
+        values = log_p.gather(-1, targets[wanted].unsqueeze(-1)).squeeze(-1)
         return torch.zeros(targets.shape, device=tokens.device).masked_scatter(wanted, values)
 
     def generate(self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
@@ -74,7 +75,8 @@ class K2Model(nn.Module):
         """tokens [B, T] continued to [B, T + max_new_tokens]; temperature 0 takes the likeliest token."""
         from k2lib.model.generate import sample
 
-        done = sample(self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        done = sample(self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
+                      seed=seed)
         return torch.cat((tokens, torch.tensor([c.tokens for c in done], device=tokens.device)), dim=1)
 
     def save_pretrained(self, directory: Path | str, max_shard_bytes: int = 5_000_000_000) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -36,6 +37,8 @@ def launch(mode: str, *, config: dict, steps: int, batch_size: int, seq_len: int
                 raise RuntimeError(f"the {mode} job did not end within {timeout:g} seconds and was stopped") from None
             raise
         if child.returncode or not out.exists():
-            raise RuntimeError(f"the {mode} job failed with exit code {child.returncode}. Its last lines:\n{output[-2000:]}")
+            errors = re.findall(r"^(?:\[rank\d+\]: )?(\w*(?:Error|Exception): .*)", output, re.MULTILINE)
+            told = errors[0] if errors else f"its last lines:\n{output[-2000:]}"
+            raise RuntimeError(f"the {mode} job failed with exit code {child.returncode}: {told}")
         spans = [span for path in sorted(out.parent.glob("result.json.spans*")) for span in json.loads(path.read_text())]
         return json.loads(out.read_text()) | {"spans": spans}

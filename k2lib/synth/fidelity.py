@@ -6,7 +6,6 @@ layer cannot see is a fact restated falsely in the same words' neighbourhood; a 
 """
 
 import re
-from collections import Counter
 from dataclasses import dataclass
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
@@ -16,8 +15,13 @@ _NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|cannot|without|\w+n[
 _REFUSAL = re.compile(r"\b(?:as an ai|i can(?:no|')t (?:help|assist|rewrite)|i(?:'m| am) (?:sorry|unable)|here is (?:the|a) rewrit)", re.IGNORECASE)
 _LEAKS = ("<text>", "</text>", "<context>", "<written>", "Keep every name, number, date")
 SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
-_OPENERS = {"The", "A", "An", "In", "It", "He", "She", "They", "This", "That", "Here", "Guest", "Dear", "Interviewer", "Note", "Question",
-            "Answer", "Q", "As", "What", "Reported", "Listen", "Consider", "By", "Many", "Readers", "People", "Ladies"}
+_CAPITALISED = re.compile(r"\b[A-Z][\w’'-]*[a-z][\w’'-]*")
+# Words that open a sentence without naming anything: a rewrite may drop or add them.
+_OPENERS = frozenset(
+    "The A An In It He She They We You This That These Those There Here On At By For From With As If When While Since After Before "
+    "Though Although But And Or So Yet Then Thus Still However What Who Where When Why How Which Is Was Are Were Has Have Had Do Does "
+    "Did Not No One Some Many Most All Each Every Both Guest Dear Interviewer Note Question Answer Reported Listen Consider Readers "
+    "People Ladies Notes Card Entry Chronicle Our Your My His Her Their Its To Of Let Tell Born".split())
 
 
 @dataclass(frozen=True)
@@ -41,9 +45,11 @@ def _counted(kind: str, before: list[str], after: list[str]) -> list[str]:
 
 
 def _names(source: str, rewrite: str) -> list[str]:
-    """Capitalised words inside sentences. Words that stand anywhere in the other text, whatever their case, count as present."""
+    """Capitalised words of the source that are gone, and those inside sentences of the rewrite that are new. A word that stands
+    anywhere in the other text, whatever its case, counts as present: sentences may be turned around."""
     words_before, words_after = ({w.lower() for w in _WORD.findall(t)} for t in (source, rewrite))
-    before, after = (Counter(name for name in _NAME.findall(t) if name not in _OPENERS) for t in (source, rewrite))
+    before = dict.fromkeys(name for name in _CAPITALISED.findall(source) if name not in _OPENERS)
+    after = dict.fromkeys(name for name in _NAME.findall(rewrite) if name not in _OPENERS)
     missing = [name for name in before if name.lower() not in words_after]
     new = [name for name in after if name.lower() not in words_before]
     return ([f"name {missing[0]} is missing"] if missing else []) + ([f"name {new[0]} is new"] if new else [])

@@ -1,0 +1,166 @@
+"""Corpus, tokenizer, world, mathematics, packing and a user's own files."""
+
+import gzip
+import itertools
+import json
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from k2lib.corpus import arithmetic, packing
+from k2lib.corpus.documents import Document
+from k2lib.corpus.readers import read_corpus
+from k2lib.corpus.stdlib import stdlib_documents
+from k2lib.corpus.tokenizer import CONTROL, Tokenizer
+from k2lib.corpus.world import STYLES, World
+
+
+def test_the_standard_library_gives_documents_and_sources_in_a_fixed_order():
+    first, again = (list(stdlib_documents(600_000, seed=1)) for _ in range(2))
+    assert first == again
+    assert sum(len(d.text.encode()) for d in first) >= 600_000
+    assert all(d.licence == "PSF-2.0" for d in first)
+
+
+def test_the_standard_library_holds_five_megabytes_of_both_kinds():
+    documents = list(stdlib_documents(5_200_000))
+    assert sum(len(d.text.encode()) for d in documents) >= 5_000_000
+    assert {d.kind for d in documents} == {"stdlib-doc", "stdlib-source"}
+
+
+@given(text=st.text(max_size=200))
+def test_any_text_survives_and_never_becomes_a_control_token(tiny_tokenizer, text):
+    ids = tiny_tokenizer.encode(text)
+    assert tiny_tokenizer.decode(ids) == text
+    assert all(tiny_tokenizer.control_name(i) is None for i in ids)
+
+
+def test_text_that_spells_control_tokens_stays_text(tiny_tokenizer):
+    for name in CONTROL:
+        ids = tiny_tokenizer.encode(f"x{name}y")
+        assert tiny_tokenizer.encode_control(name) not in ids
+        assert tiny_tokenizer.decode(ids) == f"x{name}y"
+    with pytest.raises(ValueError, match="no control token"):
+        tiny_tokenizer.encode_control("<|nope|>")
+
+
+def test_a_tokenizer_keeps_its_size_and_survives_a_save(tiny_tokenizer, tmp_path):
+    assert tiny_tokenizer.vocab_size == 320
+    assert tiny_tokenizer.pad_id == 319
+    tiny_tokenizer.save(tmp_path)
+    again = Tokenizer.load(tmp_path)
+    assert again.vocab_size == 320
+    assert again.encode("the quick fox 123") == tiny_tokenizer.encode("the quick fox 123")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"tokenizer\.json is not a tokenizer"):
+        Tokenizer.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Tokenizer.load(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="vocab_size is 100"):
+        Tokenizer.train(["a"], 100)
+
+
+def test_a_document_states_every_fact_in_any_style():
+    world = World.generate(3, 20)
+    for style in STYLES:
+        text = world.document(world.people[4], style, random.Random(1))
+        assert all(fact.value in text for fact in world.facts(world.people[4]))
+    assert World.generate(3, 20).facts(world.people[0]) == world.facts(world.people[0])
+    with pytest.raises(ValueError, match="people is 1"):
+        World.generate(0, 1)
+
+
+def test_held_out_people_are_never_asked_about_in_the_corpus():
+    world = World.generate(0, 30)
+    asked, heldout = world.split()
+    questions = "\n".join(d.text for d in world.documents(4) if d.kind == "qa")
+    assert not set(asked) & set(heldout)
+    assert all(person in questions for person in asked)
+    assert not any(person in questions for person in heldout)
+    told = "\n".join(d.text for d in world.documents(4) if d.kind == "world")
+    assert all(person in told for person in heldout)
+
+
+def test_arithmetic_is_right_and_the_splits_are_disjoint():
+    train, heldout = arithmetic.problems(600, 0), arithmetic.problems(100, 0, "heldout")
+    assert not {p.question for p in train} & {p.question for p in heldout}
+    assert len({p.question for p in heldout}) == 100
+    for problem in [*train, *heldout]:
+        for step in problem.steps.rstrip(".").split(". "):
+            left, right = step.split(" = ")
+            a, sign, b = left.split()
+            assert {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign] == int(right)
+        assert arithmetic.check(f"{problem.steps} Answer: {problem.answer}", problem)
+        assert not arithmetic.check(f"Answer: {int(problem.answer) + 1}", problem)
+    assert not arithmetic.check("", train[0])
+    assert not arithmetic.check("9" * 5000, train[0])
+    with pytest.raises(ValueError, match="'test'"):
+        arithmetic.problems(1, 0, "test")
+
+
+@pytest.fixture
+def shards(tiny_tokenizer, tmp_path):
+    documents = [Document(f"the fox {i} jumps over dog {i}. " * 5, f"d{i}", "world", "generated") for i in range(200)]
+    packing.write_shards(documents, tiny_tokenizer, tmp_path, 2000, {"seed": 7})
+    return tmp_path
+
+
+def test_a_manifest_accounts_for_every_token(shards, tiny_tokenizer):
+    manifest = json.loads((shards / "manifest.json").read_text())
+    dataset = packing.PackedDataset(shards)
+    assert manifest["seed"] == 7
+    total = sum(s["tokens"] for s in manifest["shards"])
+    assert total == manifest["kinds"]["world"]["tokens"] == len(dataset.tokens("train")) + len(dataset.tokens("heldout"))
+    assert manifest["kinds"]["world"]["documents"] == 200
+    assert int((torch.cat([dataset.tokens("train"), dataset.tokens("heldout")]) == tiny_tokenizer.eos_id).sum()) == 200
+
+
+def test_batches_depend_on_seed_and_step_alone(shards):
+    dataset = packing.PackedDataset(shards)
+    five = list(itertools.islice(dataset.batches(4, 16, seed=1), 5))
+    later = next(dataset.batches(4, 16, seed=1, start_step=4))
+    assert torch.equal(five[4], later)
+    assert five[0].shape == (4, 17)
+    assert not torch.equal(five[0], next(dataset.batches(4, 16, seed=2)))
+    stream = dataset.tokens("train")
+    assert any(torch.equal(five[0][0], stream[i : i + 17]) for i in range(len(stream) - 17))
+
+
+def test_a_damaged_or_missing_shard_is_named(shards, tmp_path_factory):
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json"):
+        packing.PackedDataset(tmp_path_factory.mktemp("empty"))
+    shard = shards / "train-000.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(ValueError, match=r"train-000\.npy is missing or damaged"):
+        packing.PackedDataset(shards)
+
+
+def test_a_users_files_are_read_in_order(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (tmp_path / "a.txt").write_text("plain")
+    (tmp_path / "b.md").write_text("# title")
+    (tmp_path / "c.jsonl").write_text('{"text": "one"}\n\n{"content": "two"}\n')
+    pq.write_table(pa.table({"text": ["three", "four"]}), tmp_path / "d.parquet")
+    (tmp_path / "ignored.png").write_bytes(b"\0")
+    assert [d.text for d in read_corpus(tmp_path)] == ["plain", "# title", "one", "two", "three", "four"]
+
+
+@pytest.mark.parametrize("name, content, words", [
+    ("a.txt", b"ab\0cd", "is binary"), ("a.txt", "é".encode("latin-1"), "not UTF-8"), ("a.jsonl", b'{"text": 1}\n', "line 1: no field"),
+    ("a.jsonl", b'{"text": "x"}\n{oops\n', "line 2: not JSON"), ("a.parquet", b"PAR1 not really", "cannot be read as parquet"),
+    ("a.txt.gz", gzip.compress(b"x"), "holds no file"),
+])
+def test_unreadable_files_are_named_with_a_remedy(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        list(read_corpus(tmp_path))
+
+
+def test_a_missing_corpus_is_said_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="K2_CORPUS points to"):
+        list(read_corpus(tmp_path / "nowhere"))

@@ -1,0 +1,91 @@
+"""Metrics, local tasks and the published tables."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from k2lib import K2Config, K2Model
+from k2lib.corpus.world import QA, Fact
+from k2lib.evaluate import local, pass_at_k, published
+from k2lib.evaluate.metrics import paired_difference, wilson
+from k2lib.profiles import SMOKE
+
+
+@pytest.mark.parametrize("n, c, k", list(itertools.product((1, 5, 9), (0, 1, 3, 5), (1, 2, 5))))
+def test_pass_at_k_is_the_share_of_draws_with_a_right_one(n, c, k):
+    if c > n or k > n:
+        with pytest.raises(ValueError, match="pass@k needs"):
+            pass_at_k(n, c, k)
+        return
+    draws = list(itertools.combinations(range(n), k))
+    assert pass_at_k(n, c, k) == pytest.approx(sum(min(d) < c for d in draws) / len(draws))
+
+
+def test_pass_at_k_is_stable_for_large_numbers():
+    assert pass_at_k(100_000, 1, 50_000) == pytest.approx(0.5, rel=1e-4)
+    assert pass_at_k(10**6, 10, 10**5) == pytest.approx(1 - 0.9**10, rel=1e-3)
+
+
+def test_wilsons_interval_covers_and_stays_within_bounds():
+    assert wilson(0, 0) == (0.0, 1.0)
+    low, high = wilson(0, 20)
+    assert low == 0 and 0.1 < high < 0.2
+    low, high = wilson(50, 100)
+    assert (low, high) == (pytest.approx(0.4038, abs=1e-3), pytest.approx(0.5962, abs=1e-3))
+
+
+def test_a_paired_difference_is_narrow_where_pairs_agree():
+    before, after = [0.0, 1.0] * 50, [1.0, 1.0] * 50
+    mean, low, high = paired_difference(before, after)
+    assert mean == 0.5 and 0.39 < low < 0.5 < high < 0.61
+    assert paired_difference(before, before) == (0, 0, 0)
+    with pytest.raises(ValueError, match="same items"):
+        paired_difference([1.0], [])
+
+
+@pytest.fixture(scope="module")
+def model(tiny_tokenizer):
+    torch.manual_seed(0)
+    return K2Model(K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size})).eval()
+
+
+def test_perplexity_is_exp_of_the_mean_loss(model):
+    tokens = torch.randint(0, 320, (33,))
+    score = local.perplexity(model, tokens, 16)
+    with torch.no_grad():
+        expected = [model.loss(tokens[i : i + 16][None], tokens[i + 1 : i + 17][None]).item() for i in (0, 16)]
+    assert score.value == pytest.approx(math.exp(sum(expected) / 2), rel=1e-4)
+    assert score.n == 2 and score.low <= score.value <= score.high
+    with pytest.raises(ValueError, match="fewer than one window"):
+        local.perplexity(model, tokens, 64)
+
+
+def test_knowledge_counts_an_answer_that_begins_right(model, tiny_tokenizer, monkeypatch):
+    questions = [QA("Where?", value, Fact("x", "r", value)) for value in ("Oslo", "Rome", "Riga")]
+    monkeypatch.setattr(local, "_answer", lambda *a: [" Oslo.", "not Rome", "riga\nQuestion"])
+    assert local.knowledge(model, tiny_tokenizer, questions, True).per_item == (1.0, 0.0, 1.0)
+
+
+def test_a_model_that_knows_nothing_plays_whole_conversations_to_the_end(model, tiny_tokenizer):
+    from k2lib.synth import tasks
+
+    done, valid = local.tool_use(model, tiny_tokenizer, tasks.generate(3, 0, "heldout"), max_turns=2)
+    assert done.value == 0.0 and valid.value == 0.0 and done.n == 3
+
+
+def test_published_tables_are_the_papers():
+    assert published.load("table1").rows[-1]["values"] == [28.94]
+    table = published.load("table3")
+    assert len(table.rows) == 44 and len(table.models) == 7
+    assert table.row("SWE-b Verified agentic 1 attempt")["Kimi K2 Instruct"] == 65.8
+    assert table.row("PaperBench Code-Dev")["Qwen3-235B-A22B"] == 13.2
+    english = [r for r in published.load("table4").rows if r["english"]]
+    assert len(english) == 12
+    assert {r["benchmark"].split(" (")[0] for r in english if r["values"][0] < max(r["values"])} == {"GPQA-D avg@8", "HellaSwag"}
+    assert len(published.load("table6").rows) == 25
+    with pytest.raises(ValueError, match="'table9'"):
+        published.load("table9")
+    with pytest.raises(ValueError, match="has no 'Chess'"):
+        table.row("Chess")

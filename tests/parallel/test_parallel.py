@@ -1,0 +1,71 @@
+"""Two processes learn what one learns; wrong layouts are named; the plan adds up."""
+
+import json
+
+import pytest
+
+from k2lib import K2Config
+from k2lib.corpus import packing
+from k2lib.corpus.documents import Document
+from k2lib.model.accounting import count_parameters
+from k2lib.model.moe import Experts
+from k2lib.parallel.experts import ParallelExperts
+from k2lib.parallel.launch import launch
+from k2lib.parallel.pipeline import boundaries
+from k2lib.parallel.planner import Plan, parameters_per_gpu
+from k2lib.profiles import SMOKE
+
+CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320, "num_hidden_layers": 4})
+
+
+@pytest.fixture(scope="module")
+def job(tiny_tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    documents = [Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(300)]
+    packing.write_shards(documents, tiny_tokenizer, folder, 1 << 20, {})
+    return {"config": CONFIG.to_dict(), "steps": 3, "batch_size": 8, "seq_len": 32, "microbatches": 4, "lr": 5e-3, "seed": 0,
+            "shards": folder, "timeout": 120}
+
+
+@pytest.fixture(scope="module")
+def single(job):
+    return launch("single", **job)["losses"]
+
+
+@pytest.mark.parametrize("mode, virtual", [("pipeline", 1), ("pipeline", 2), ("experts", 1)])
+def test_two_processes_give_the_losses_of_one(job, single, mode, virtual):
+    result = launch(mode, virtual=virtual, **job)
+    assert result["losses"] == pytest.approx(single, abs=2e-5)
+    assert len(set(result["losses"])) == 3
+    if mode == "pipeline":
+        kinds = [(s["stage"], s["kind"], s["microbatch"]) for s in result["spans"]]
+        assert len(kinds) == len(set(kinds)) == 2 * virtual * 2 * job["microbatches"]
+
+
+def test_a_job_that_fails_shows_its_error(job):
+    with pytest.raises(RuntimeError, match="cannot be cut into 3 micro-batches"):
+        launch("pipeline", **job | {"microbatches": 3})
+
+
+def test_a_job_that_hangs_is_stopped(job):
+    with pytest.raises(RuntimeError, match="did not end within 1 seconds"):
+        launch("single", **job | {"timeout": 1})
+
+
+def test_layouts_that_do_not_fit_are_named():
+    with pytest.raises(ValueError, match=r"ep=3 processes; choose ep from 1, 2, 4, 8, 16"):
+        ParallelExperts(Experts(CONFIG), 0, 3)
+    with pytest.raises(ValueError, match="4 layers cannot be cut into 5 stages"):
+        boundaries(4, 5)
+    assert boundaries(61, 16)[0] == 0 and boundaries(61, 16)[-1] == 61
+
+
+def test_the_plan_holds_every_parameter():
+    config = K2Config.preset("kimi-k2")
+    held = parameters_per_gpu(config, Plan(pipeline=16, experts=1))
+    assert sum(held) == count_parameters(config).total
+    shared = parameters_per_gpu(config, Plan())
+    assert max(shared) * 6 / 1e9 < 35
+    with pytest.raises(ValueError, match="ep=7"):
+        parameters_per_gpu(config, Plan(experts=7))
+    assert json.dumps(shared)

@@ -1,0 +1,84 @@
+"""Rephrasing and the mechanical fidelity check."""
+
+import random
+
+import pytest
+
+from k2lib.corpus.world import STYLES, World
+from k2lib.llm import ScriptedChat
+from k2lib.llm.protocol import Reply, Usage
+from k2lib.synth import rephrase
+from k2lib.synth.corruptions import corrupt
+from k2lib.synth.fidelity import verify
+from k2lib.synth.show import inert
+
+WORLD = World.generate(0, 40)
+RNG = random.Random(0)
+SOURCES = [WORLD.document(p, RNG.choice(STYLES), RNG) for p in WORLD.people[:30]]
+REWRITES = rephrase.run(rephrase.rephrase_all(ScriptedChat(0), SOURCES, rephrase.styles()))
+
+
+def test_there_are_at_least_ten_styles_each_with_an_intent():
+    assert len(rephrase.styles()) >= 10
+    assert all("intent:" in (rephrase.PROMPTS / f"{s}.md").read_text() for s in rephrase.styles())
+    with pytest.raises(ValueError, match="'haiku'"):
+        rephrase.run(rephrase.rephrase(ScriptedChat(), "x.", "haiku"))
+
+
+def test_scripted_rewrites_are_faithful_different_and_labelled():
+    flat = [(source, v) for source, versions in zip(SOURCES, REWRITES, strict=True) for v in versions]
+    assert sum(v.verdict.faithful for _, v in flat) / len(flat) > 0.97
+    assert all(v.text != source and v.model == "scripted" for source, v in flat)
+    assert rephrase.run(rephrase.rephrase(ScriptedChat(0), SOURCES[0], "letter")).text == REWRITES[0][rephrase.styles().index("letter")].text
+
+
+@pytest.mark.parametrize("kind", ["wrong name or number", "added fact", "negation", "refusal", "cut short"])
+def test_what_can_be_counted_is_caught(kind):
+    facts = [{f.relation: f.value for f in WORLD.facts(p)} for p in WORLD.people]
+    wrong = [not verify(s, corrupt(kind, v[0].text, facts[i], facts[i + 1], RNG)).faithful for i, (s, v) in enumerate(zip(SOURCES, REWRITES, strict=True))]
+    assert sum(wrong) / len(wrong) >= 0.9
+
+
+@pytest.mark.parametrize("source, rewrite, words", [
+    ("He paid 12 euros.", "He paid 13 euros.", "number 12 is missing"), ("We met Anna in Oslo.", "We met Anna in Rome.", "name Oslo"),
+    ("It is safe.", "It is not safe.", "negations"), ("A long tale of many things and more. " * 5, "Short.", "length"),
+    ("One fine day it rained a lot here.", "One fine day it rained a", "middle of a sentence"),
+    ("The cat sat on a mat near the old door.", "As an AI I cannot do that. The cat sat on a mat near the old door.", "refuses"),
+    ("The cat sat on a mat near the door.", "<text>The cat sat on the mat by a door.</text>", "instructions"),
+    ("The cat sat on a mat near the old door.", "The cat sat on a mat near the old door.", "copy"),
+])
+def test_each_reason_is_given(source, rewrite, words):
+    verdict = verify(source, rewrite)
+    assert not verdict.faithful
+    assert any(words in reason for reason in verdict.reasons), verdict
+
+
+def test_a_long_document_is_rewritten_piece_by_piece_with_context_and_what_was_written():
+    class Recorder:
+        model = "recorder"
+
+        def __init__(self):
+            self.requests = []
+
+        async def complete(self, messages, **_):
+            self.requests.append(messages[-1]["content"])
+            return Reply({"role": "assistant", "content": f"part {len(self.requests)}."}, "stop", Usage(), self.model)
+
+    text = " ".join(f"Sentence number {i} says something of moderate length about topic {i}." for i in range(120))
+    recorder = Recorder()
+    out = rephrase.run(rephrase.rephrase(recorder, text, "summary"))
+    assert len(recorder.requests) > 5
+    assert "part 1. part 2." in recorder.requests[2]
+    assert all("Sentence number 119" in r for r in recorder.requests)
+    assert out.text.startswith("part 1. part 2.")
+
+
+def test_pieces_join_to_the_text():
+    text = "One. Two two! Three?\nFour. " * 50
+    assert "".join(rephrase.pieces(text, 100)) == text
+    assert max(map(len, rephrase.pieces(text, 100))) <= 120
+
+
+def test_model_text_is_shown_as_text():
+    assert "<script>" not in inert("<script>alert(1)</script> **x** | \x1b[31m")
+    assert "\x1b" not in inert("\x1b[31m")
