@@ -29,6 +29,17 @@ class TrainSize:
 
 
 @dataclass(frozen=True)
+class RoutingSize:
+    """Short trainings in notebook 02, with and without the routers' selection bias."""
+
+    steps: int
+    batch_size: int
+    seq_len: int
+    lr: float
+    bias_rate: float  # ten times the usual 1e-3, for a run of so few steps
+
+
+@dataclass(frozen=True)
 class ClipSize:
     """The demonstration of logit growth in notebook 03: plain Muon against MuonClip, at a learning rate that hurts."""
 
@@ -93,6 +104,7 @@ class Profile:
     compute_dtype: str  # "float32" | "bfloat16"; master weights stay float32
     corpus: CorpusSize
     pretrain: TrainSize
+    routing: RoutingSize
     clip: ClipSize
     memory: MemorySize
     parallel: ParallelSize
@@ -113,12 +125,13 @@ SMOKE = Profile(
     compute_dtype="float32",
     corpus=CorpusSize(stdlib_bytes=400_000, people=40, documents_per_person=4, math_problems=500, vocab_size=1024,
                       fidelity_documents=40),
-    pretrain=TrainSize(steps=120, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
+    pretrain=TrainSize(steps=150, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
+    routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
-    agentic=AgenticSize(per_domain=3, tasks=300, heldout_tasks=24, max_turns=6),
-    sft=TrainSize(steps=80, batch_size=8, seq_len=384, lr=5e-3, warmup=5),
+    agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24, max_turns=6),
+    sft=TrainSize(steps=200, batch_size=16, seq_len=384, lr=8e-3, warmup=10),
     rl=RLSize(steps=10, prompts=8, samples=4, candidates=96, lr=1e-3, tau=0.1, temperature=(1.0, 0.7),
               ptx_weight=0.1, heldout=32, seeds=1),
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
@@ -131,12 +144,13 @@ LAPTOP = Profile(
     compute_dtype="bfloat16",
     corpus=CorpusSize(stdlib_bytes=5_200_000, people=200, documents_per_person=20, math_problems=20_000, vocab_size=4096),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
-    clip=ClipSize(steps=300, batch_size=8, seq_len=128, lr=5e-2, tau=30.0, seeds=3),
-    memory=MemorySize(batch_size=8, seq_len=256, steps=100, seeds=3),
+    routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
+    clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=5e-2, tau=30.0, seeds=3),
+    memory=MemorySize(batch_size=8, seq_len=128, steps=80, seeds=3),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=200, max_turns=8),
-    sft=TrainSize(steps=400, batch_size=16, seq_len=512, lr=3e-3, warmup=20),
-    rl=RLSize(steps=40, prompts=16, samples=8, candidates=640, lr=1.5e-3, tau=0.1, temperature=(1.0, 0.7),
+    sft=TrainSize(steps=450, batch_size=16, seq_len=512, lr=2e-3, warmup=20),
+    rl=RLSize(steps=30, prompts=16, samples=8, candidates=400, lr=5e-4, tau=0.1, temperature=(1.0, 0.7),
               ptx_weight=0.1, heldout=200, seeds=3),
     evaluate=EvalSize(perplexity_tokens=65_536, questions=300, problems=300, tasks=150),
     cell_timeout=3000,
@@ -150,6 +164,7 @@ GPU = replace(
                vocab_size=8192),
     corpus=replace(LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, vocab_size=8192),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
+    routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),

@@ -7,7 +7,6 @@ is in its key: change one and the stage is made again. A training that was kille
 
 import itertools
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,15 +21,17 @@ from k2lib.corpus.readers import user_corpus_key, user_documents
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.llm import chat
+from k2lib.memory.study import loss_curves
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import Profile
 from k2lib.rl.problems import verifiable
 from k2lib.rl.trainer import train_rl
 from k2lib.synth import tasks, trajectories
-from k2lib.train import Batch, Checkpoint, Snapshot, load_checkpoint, save_checkpoint, train
+from k2lib.train import Batch, Checkpoint, Snapshot, load_checkpoint, save_checkpoint, studies, train
 from k2lib.train import sft as finetune
 
+TALKATIVE = 3  # of five mathematics answers in the fine-tuning data: imitation learns both manners, RL may choose
 Progress = Callable[[Iterable, str, int], Iterable]
 
 
@@ -110,8 +111,8 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) 
         directory.mkdir(parents=True, exist_ok=True)
         kept, statistics = trajectories.generate(size.tasks, seed, max_turns=size.max_turns, per_domain=size.per_domain, progress=progress)
         rows = [t.row() | {"kind": "tool use"} for t in kept]
-        rows += [{"kind": "mathematics", "messages": arithmetic.conversation(p), "tools": []}
-                 for p in arithmetic.problems(len(kept) // 2, seed, split="train")]
+        rows += [{"kind": "mathematics", "messages": arithmetic.conversation(p, talkative=i % 5 < TALKATIVE), "tools": []}
+                 for i, p in enumerate(arithmetic.problems(len(kept), seed, split="train"))]
         asked, _ = data.world.split()
         rows += [{"kind": "knowledge", "tools": [],
                   "messages": [{"role": "user", "content": qa.question}, {"role": "assistant", "content": qa.answer}]}
@@ -166,6 +167,29 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
     return load_checkpoint(store.cached(
         f"rl{run}", make, key={"size": asdict(size), "sft": start.dir.parent.name, "seed": seed, "run": run},
         sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"), root=store.artifacts_root(profile.name)) / "model")
+
+
+def clip_study(profile: Profile, seed: int = 0, progress: Progress | None = None) -> dict[str, list[dict]]:
+    """Plain Muon against MuonClip at a learning rate that hurts: `k2lib.train.studies.clip_study` on the corpus."""
+    data = corpus(profile, seed, progress)
+    return _measured("clip-study", profile, seed, data, profile.clip, lambda: studies.clip_study(
+        config(profile), data.dataset, profile.clip, compute_dtype=profile.compute_dtype, progress=progress))
+
+
+def fp8_study(profile: Profile, seed: int = 0, progress: Progress | None = None) -> list[dict[str, list[float]]]:
+    """Losses with and without FP8 storage: `k2lib.memory.study.loss_curves` on the corpus."""
+    data = corpus(profile, seed, progress)
+    return _measured("fp8-study", profile, seed, data, profile.memory, lambda: loss_curves(
+        config(profile), data.dataset, profile.memory, profile, progress or _plain))
+
+
+def _measured(name: str, profile: Profile, seed: int, data: Corpus, size, measure: Callable[[], object]):
+    """A study's numbers, stored as JSON like any stage."""
+    path = store.cached(name, lambda directory: (directory / "result.json").write_text(json.dumps(measure())),
+                        key={"size": asdict(size), "model": profile.model, "dtype": profile.compute_dtype, "seed": seed,
+                             "corpus": data.dir.name},
+                        sources=("config", "model", "optim", "train", "memory"), root=store.artifacts_root(profile.name))
+    return json.loads((path / "result.json").read_text(encoding="utf-8"))
 
 
 def _documents(profile: Profile, world: World, seed: int) -> Iterator[Document]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from k2lib.corpus.documents import Document
 
 LICENCE = "generated"
-NAMES = "Ada Ben Cleo Dan Eve Finn Gia Hal".split()
-THINGS = "apples books coins eggs flowers marbles pens stamps".split()
+NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gia", "Hal"]
+THINGS = ["apples", "books", "coins", "eggs", "flowers", "marbles", "pens", "stamps"]
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,14 @@ def check(answer: str, problem: MathProblem) -> bool:
     return bool(numbers) and len(numbers[-1]) < 12 and int(numbers[-1]) == int(problem.answer)
 
 
-def conversation(problem: MathProblem) -> list[dict]:
-    """The problem and its worked answer as chat messages."""
-    return [{"role": "user", "content": problem.question},
-            {"role": "assistant", "content": f"{problem.steps} Answer: {problem.answer}"}]
+def conversation(problem: MathProblem, talkative: bool = False) -> list[dict]:
+    """The problem and its worked answer as chat messages; a talkative answer says the same in three times the words."""
+    answer = f"{problem.steps} Answer: {problem.answer}"
+    if talkative:
+        answer = ("Thank you for this interesting question. Let me think about it step by step, slowly and with great care, so that "
+                  "nothing is forgotten. First I read the question once more. Then I write down what has to be computed: "
+                  f"{answer}")
+    return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
 
 
 def documents(n: int, seed: int) -> Iterator[Document]:

@@ -72,8 +72,13 @@ def training_flops(config: K2Config, sequence: int) -> int:
     return 6 * count_parameters(config).activated + 3 * attention_flops(config, sequence // 2, per_key)
 
 
-def cache_elements_per_token(config: K2Config) -> dict[str, int]:
-    """Cached numbers per token over all layers: latent attention, against plain multi-head keys and values."""
+def cache_elements_per_token(config: K2Config, groups: int = 8) -> dict[str, int]:
+    """Cached numbers per token over all layers, of three ways to attend with heads of this width.
+
+    latent: one latent and one rotary key; grouped-query: keys and values of `groups` heads; multi-head: of every head.
+    """
     c = config
+    a_head = c.qk_head_dim + c.v_head_dim
     return {"latent": c.num_hidden_layers * (c.kv_lora_rank + c.qk_rope_head_dim),
-            "multi-head": c.num_hidden_layers * c.num_attention_heads * (c.qk_head_dim + c.v_head_dim)}
+            "grouped-query": c.num_hidden_layers * groups * a_head,
+            "multi-head": c.num_hidden_layers * c.num_attention_heads * a_head}

@@ -130,7 +130,7 @@ def _for_reading(model):
 
 
 def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, Tensor, int]:
-    """Read every distinct prompt once; the cache, the hidden state [B, D] of each last token, and the longest length."""
+    """Read every distinct prompt once: the cache, each last token's hidden state [A, D], the longest length."""
     unique = list(dict.fromkeys(map(tuple, prompts)))
     device = model.embed_tokens.weight.device
     lengths = torch.tensor([len(p) for p in unique], device=device)

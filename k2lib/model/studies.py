@@ -1,12 +1,42 @@
-"""Small experiments on the architecture for notebook 02."""
+"""What notebook 02 looks at: how wide a token is inside a block, where it is routed, how the load is balanced."""
 
 import torch
+from torch import Tensor
 
 from k2lib.config import K2Config
-from k2lib.model.moe import Router, max_violation
+from k2lib.model.moe import Router, max_violation, routers
 
 
-def balancing(config: K2Config, steps: int, seed: int, tokens: int = 2048, rate: float = 1e-2) -> dict[str, list[float]]:
+def stations(config: K2Config) -> dict[str, int]:
+    """Numbers that stand for one token at each station of a sparse block, in order."""
+    c = config
+    heads, experts = c.num_attention_heads, c.num_experts_per_tok + c.n_shared_experts
+    squeezed = {} if c.q_lora_rank is None else {"query latent": c.q_lora_rank}
+    return {
+        "residual": c.hidden_size, **squeezed, "queries": heads * c.qk_head_dim,
+        "cached": c.kv_lora_rank + c.qk_rope_head_dim, "keys": heads * c.qk_head_dim, "values": heads * c.v_head_dim,
+        "residual ": c.hidden_size, "scores": c.n_routed_experts, "in experts": experts * c.moe_intermediate_size,
+        "residual  ": c.hidden_size,
+    }
+
+
+@torch.no_grad()
+def expert_shares(model, tokens: Tensor) -> Tensor:
+    """[sparse layers, E] share of the choices that fell on each expert, over tokens [B, T]; 1/E is even."""
+    chosen = []
+    hooks = [router.register_forward_hook(lambda _module, _args, output: chosen.append(output[1]))
+             for router in routers(model)]
+    try:
+        model.hidden(tokens)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    counts = torch.stack([torch.bincount(c.flatten(), minlength=model.config.n_routed_experts) for c in chosen])
+    return counts / counts.sum(1, keepdim=True)
+
+
+def balancing(config: K2Config, steps: int, seed: int, tokens: int = 2048,
+              rate: float = 1e-2) -> dict[str, list[float]]:
     """Load violation per step of one frozen, skewed router on random inputs, with and without the bias update."""
     runs = {}
     for name, update in (("no balancing", 0.0), ("selection bias", rate)):

@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
 DAY = {"type": "string"}
-ROOMS = "bedroom kitchen office bathroom hall garage".split()
-DEVICES = "lamp heater fan radio camera humidifier".split()
-PEOPLE = "Anna Boris Carla David Emma Frank Gina Henry".split()
-CITIES = "Paris Rome Berlin Madrid London Vienna Lisbon Prague".split()
-ITEMS = "milk bread rice tea soap apples paper candles".split()
-EVENTS = "dentist lunch meeting concert training review party lecture".split()
-FILES = "report budget letter plan notes recipe invoice diary".split()
+ROOMS = ["bedroom", "kitchen", "office", "bathroom", "hall", "garage"]
+DEVICES = ["lamp", "heater", "fan", "radio", "camera", "humidifier"]
+PEOPLE = ["Anna", "Boris", "Carla", "David", "Emma", "Frank", "Gina", "Henry"]
+CITIES = ["Paris", "Rome", "Berlin", "Madrid", "London", "Vienna", "Lisbon", "Prague"]
+ITEMS = ["milk", "bread", "rice", "tea", "soap", "apples", "paper", "candles"]
+EVENTS = ["dentist", "lunch", "meeting", "concert", "training", "review", "party", "lecture"]
+FILES = ["report", "budget", "letter", "plan", "notes", "recipe", "invoice", "diary"]
 
 
 class ToolError(Exception):

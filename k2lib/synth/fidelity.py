@@ -18,10 +18,7 @@ SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
 _CAPITALISED = re.compile(r"\b[A-Z][\w’'-]*[a-z][\w’'-]*")
 # Words that open a sentence without naming anything: a rewrite may drop or add them.
 _OPENERS = frozenset(
-    "The A An In It He She They We You This That These Those There Here On At By For From With As If When While Since After Before "
-    "Though Although But And Or So Yet Then Thus Still However What Who Where When Why How Which Is Was Are Were Has Have Had Do Does "
-    "Did Not No One Some Many Most All Each Every Both Guest Dear Interviewer Note Question Answer Reported Listen Consider Readers "
-    "People Ladies Notes Card Entry Chronicle Our Your My His Her Their Its To Of Let Tell Born".split())
+    ["The", "A", "An", "In", "It", "He", "She", "They", "We", "You", "This", "That", "These", "Those", "There", "Here", "On", "At", "By", "For", "From", "With", "As", "If", "When", "While", "Since", "After", "Before", "Though", "Although", "But", "And", "Or", "So", "Yet", "Then", "Thus", "Still", "However", "What", "Who", "Where", "When", "Why", "How", "Which", "Is", "Was", "Are", "Were", "Has", "Have", "Had", "Do", "Does", "Did", "Not", "No", "One", "Some", "Many", "Most", "All", "Each", "Every", "Both", "Guest", "Dear", "Interviewer", "Note", "Question", "Answer", "Reported", "Listen", "Consider", "Readers", "People", "Ladies", "Notes", "Card", "Entry", "Chronicle", "Our", "Your", "My", "His", "Her", "Their", "Its", "To", "Of", "Let", "Tell", "Born"])
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from k2lib.synth.domains import DOMAINS, Intent
 from k2lib.synth.simulator import Application, ToolSimulator
 from k2lib.synth.tools import check_call
 
-BRANDS = "Nimbus Atlas Orbit Quill Lumen Harbor Pixel Comet Vertex Willow Zephyr Onyx".split()
+BRANDS = ["Nimbus", "Atlas", "Orbit", "Quill", "Lumen", "Harbor", "Pixel", "Comet", "Vertex", "Willow", "Zephyr", "Onyx"]
 PERSONAS = {
     "plain": "{}", "polite": "Hello, {} Thank you.", "hurried": "Quick: {}", "chatty": "Busy day today! {}",
 }

@@ -86,7 +86,7 @@ def test_what_cannot_be_built_is_refused_in_a_sentence(change, sentence):
     ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, "rope_theta is 50000.0 but rope_parameters say"),
 ])
 def test_a_config_of_another_architecture_is_refused(change, sentence):
-    with pytest.raises(ValueError, match="^[^\n]+$") as error:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
         K2Config.from_dict(RELEASED | change)
     assert sentence in str(error.value)
 

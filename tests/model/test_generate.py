@@ -132,6 +132,6 @@ def test_mixed_precision_stays_near_fp32(model):
 ])
 def test_settings_out_of_range_are_refused(model, change, sentence):
     settings = {"prompts": [[1]], "max_new_tokens": 2} | change
-    with pytest.raises(ValueError, match="^[^\n]+$") as error:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
         sample(model, settings.pop("prompts"), **settings)
     assert sentence in str(error.value)

@@ -109,7 +109,7 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(saved, monkeypatch):
 ])
 def test_tensors_that_do_not_fit_are_listed(saved, change, sentence):
     rewrite(saved[1], change)
-    with pytest.raises(ValueError, match="^[^\n]+$") as error:
+    with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
         K2Model.from_pretrained(saved[1])
     assert sentence in str(error.value) and str(saved[1]) in str(error.value)
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from k2lib.config import K2Config
+from k2lib.model import parity
 from k2lib.model.moe import Experts, MoE, Router, max_violation, update_router_bias
-from k2lib.model.studies import balancing
+from k2lib.model.studies import balancing, expert_shares
 
 CONFIG = K2Config.preset("nano").replace(hidden_size=32, moe_intermediate_size=16, n_routed_experts=8)
 
@@ -127,3 +128,13 @@ def test_balancing_lowers_the_violation():
     settled = {name: sum(values[-20:]) / 20 for name, values in violation.items()}
     assert settled["selection bias"] < 0.5 * settled["no balancing"]
     assert max_violation(torch.tensor([3.0, 1, 1, 1])) == pytest.approx(1.0)
+
+
+def test_shares_count_the_choices_of_every_sparse_layer():
+    model = parity.random_model(parity.cases()["K2"], 0)
+    shares = expert_shares(model, torch.randint(0, 128, (2, 50)))
+    assert shares.shape == (2, 8)
+    torch.testing.assert_close(shares.sum(1), torch.ones(2))
+    model.layers[1].mlp.gate.e_score_correction_bias[5] = 10.0
+    assert expert_shares(model, torch.randint(0, 128, (2, 50)))[0, 5] == 0.5  # one of every token's two choices
+    assert not any(module._forward_hooks for module in model.modules())
