@@ -21,6 +21,7 @@ def test_the_numbers_of_this_run_are_the_expected_ones(notebook):
     assert measured.keys() == expected.keys()
     drifted = {
         name: f"{value} instead of {expected[name]['value']}"
-        for name, value in measured.items() if not books.within(value, expected[name])
+        for name, value in measured.items()
+        if not books.within(value, expected[name])
     }
     assert not drifted, f"{drifted}; if that is meant, run `make notebooks` and say why in the commit"

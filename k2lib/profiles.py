@@ -25,7 +25,9 @@ class TrainSize:
     seq_len: int
     lr: float
     warmup: int
-    qk_clip_tau: float = 100.0  # the paper's; a small model stays far below it, so the demonstrations lower it and say so
+    qk_clip_tau: float = (
+        100.0  # the paper's; a small model stays far below it, so the demonstrations lower it and say so
+    )
 
 
 @dataclass(frozen=True)
@@ -118,13 +120,29 @@ class Profile:
 SMOKE = Profile(
     name="smoke",
     model=dict(
-        vocab_size=1024, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, q_lora_rank=32, kv_lora_rank=32,
-        qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=16, intermediate_size=128, moe_intermediate_size=32,
-        n_routed_experts=16, num_experts_per_tok=2,
+        vocab_size=1024,
+        hidden_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        q_lora_rank=32,
+        kv_lora_rank=32,
+        qk_nope_head_dim=16,
+        qk_rope_head_dim=8,
+        v_head_dim=16,
+        intermediate_size=128,
+        moe_intermediate_size=32,
+        n_routed_experts=16,
+        num_experts_per_tok=2,
     ),
     compute_dtype="float32",
-    corpus=CorpusSize(stdlib_bytes=400_000, people=40, documents_per_person=4, math_problems=500, vocab_size=1024,
-                      fidelity_documents=40),
+    corpus=CorpusSize(
+        stdlib_bytes=400_000,
+        people=40,
+        documents_per_person=4,
+        math_problems=500,
+        vocab_size=1024,
+        fidelity_documents=40,
+    ),
     pretrain=TrainSize(steps=150, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
@@ -132,8 +150,18 @@ SMOKE = Profile(
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24, max_turns=6),
     sft=TrainSize(steps=200, batch_size=16, seq_len=384, lr=8e-3, warmup=10),
-    rl=RLSize(steps=10, prompts=8, samples=4, candidates=96, lr=1e-3, tau=0.1, temperature=(1.0, 0.7),
-              ptx_weight=0.1, heldout=32, seeds=1),
+    rl=RLSize(
+        steps=10,
+        prompts=8,
+        samples=4,
+        candidates=96,
+        lr=1e-3,
+        tau=0.1,
+        temperature=(1.0, 0.7),
+        ptx_weight=0.1,
+        heldout=32,
+        seeds=1,
+    ),
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
     cell_timeout=300,
 )
@@ -142,7 +170,9 @@ LAPTOP = Profile(
     name="laptop",
     model={},
     compute_dtype="bfloat16",
-    corpus=CorpusSize(stdlib_bytes=5_200_000, people=200, documents_per_person=20, math_problems=20_000, vocab_size=4096),
+    corpus=CorpusSize(
+        stdlib_bytes=5_200_000, people=200, documents_per_person=20, math_problems=20_000, vocab_size=4096
+    ),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=5e-2, tau=30.0, seeds=3),
@@ -150,8 +180,18 @@ LAPTOP = Profile(
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=200, max_turns=8),
     sft=TrainSize(steps=450, batch_size=16, seq_len=512, lr=2e-3, warmup=20),
-    rl=RLSize(steps=30, prompts=16, samples=8, candidates=400, lr=5e-4, tau=0.1, temperature=(1.0, 0.7),
-              ptx_weight=0.1, heldout=200, seeds=3),
+    rl=RLSize(
+        steps=30,
+        prompts=16,
+        samples=8,
+        candidates=400,
+        lr=5e-4,
+        tau=0.1,
+        temperature=(1.0, 0.7),
+        ptx_weight=0.1,
+        heldout=200,
+        seeds=3,
+    ),
     evaluate=EvalSize(perplexity_tokens=65_536, questions=300, problems=300, tasks=150),
     cell_timeout=3000,
 )
@@ -159,9 +199,18 @@ LAPTOP = Profile(
 GPU = replace(
     LAPTOP,
     name="gpu",
-    model=dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, q_lora_rank=384, kv_lora_rank=128,
-               intermediate_size=2048, moe_intermediate_size=256, n_routed_experts=64, num_experts_per_tok=8,
-               vocab_size=8192),
+    model=dict(
+        hidden_size=768,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        q_lora_rank=384,
+        kv_lora_rank=128,
+        intermediate_size=2048,
+        moe_intermediate_size=256,
+        n_routed_experts=64,
+        num_experts_per_tok=8,
+        vocab_size=8192,
+    ),
     corpus=replace(LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, vocab_size=8192),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),

@@ -60,11 +60,21 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress | None = None) ->
         texts = itertools.chain((d.text for d in sample), _tool_declarations())
         tokenizer = Tokenizer.train(texts, size.vocab_size)
         tokenizer.save(directory / "tokenizer")
-        packing.write_shards((progress or _plain)(documents, "pack tokens", len(documents)), tokenizer,
-                             directory / "shards", size.shard_tokens, {"profile": profile.name, "seed": seed})
+        packing.write_shards(
+            (progress or _plain)(documents, "pack tokens", len(documents)),
+            tokenizer,
+            directory / "shards",
+            size.shard_tokens,
+            {"profile": profile.name, "seed": seed},
+        )
 
-    path = store.cached("corpus", make, key={"size": asdict(size), "seed": seed, "user": user_corpus_key()},
-                        sources=("corpus", "llm", "synth"), root=store.artifacts_root(profile.name))
+    path = store.cached(
+        "corpus",
+        make,
+        key={"size": asdict(size), "seed": seed, "user": user_corpus_key()},
+        sources=("corpus", "llm", "synth"),
+        root=store.artifacts_root(profile.name),
+    )
     dataset = packing.PackedDataset(path / "shards")
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
 
@@ -80,18 +90,49 @@ def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> C
         optimizer = MuonClip.for_model(model, lr=size.lr, tau=size.qk_clip_tau)
 
         def batches(start: int) -> Iterator[Batch]:
-            return map(Batch.from_sequences, data.dataset.batches(size.batch_size, size.seq_len, seed=seed, start_step=start))
+            return map(
+                Batch.from_sequences, data.dataset.batches(size.batch_size, size.seq_len, seed=seed, start_step=start)
+            )
 
         snapshot = _snapshot(profile, "base", directory)
-        history = train(model, optimizer, batches, steps=size.steps, lr_at=_decay(size), progress=progress,
-                        compute_dtype=profile.compute_dtype, description="pre-train", snapshot=snapshot)
-        _finish(directory, model, data.tokenizer, snapshot, stage="base", seed=seed, size=asdict(size),
-                history=[asdict(r) for r in history])
+        history = train(
+            model,
+            optimizer,
+            batches,
+            steps=size.steps,
+            lr_at=_decay(size),
+            progress=progress,
+            compute_dtype=profile.compute_dtype,
+            description="pre-train",
+            snapshot=snapshot,
+        )
+        _finish(
+            directory,
+            model,
+            data.tokenizer,
+            snapshot,
+            stage="base",
+            seed=seed,
+            size=asdict(size),
+            history=[asdict(r) for r in history],
+        )
 
-    return load_checkpoint(store.cached(
-        "base", make, key={"size": asdict(size), "model": profile.model, "dtype": profile.compute_dtype, "seed": seed,
-                           "corpus": data.dir.name},
-        sources=("config", "model", "optim", "train"), root=store.artifacts_root(profile.name)) / "model")
+    return load_checkpoint(
+        store.cached(
+            "base",
+            make,
+            key={
+                "size": asdict(size),
+                "model": profile.model,
+                "dtype": profile.compute_dtype,
+                "seed": seed,
+                "corpus": data.dir.name,
+            },
+            sources=("config", "model", "optim", "train"),
+            root=store.artifacts_root(profile.name),
+        )
+        / "model"
+    )
 
 
 @dataclass(frozen=True)
@@ -109,19 +150,34 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) 
 
     def make(directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        kept, statistics = trajectories.generate(size.tasks, seed, max_turns=size.max_turns, per_domain=size.per_domain, progress=progress)
+        kept, statistics = trajectories.generate(
+            size.tasks, seed, max_turns=size.max_turns, per_domain=size.per_domain, progress=progress
+        )
         rows = [t.row() | {"kind": "tool use"} for t in kept]
-        rows += [{"kind": "mathematics", "messages": arithmetic.conversation(p, talkative=i % 5 < TALKATIVE), "tools": []}
-                 for i, p in enumerate(arithmetic.problems(len(kept), seed, split="train"))]
+        rows += [
+            {"kind": "mathematics", "messages": arithmetic.conversation(p, talkative=i % 5 < TALKATIVE), "tools": []}
+            for i, p in enumerate(arithmetic.problems(len(kept), seed, split="train"))
+        ]
         asked, _ = data.world.split()
-        rows += [{"kind": "knowledge", "tools": [],
-                  "messages": [{"role": "user", "content": qa.question}, {"role": "assistant", "content": qa.answer}]}
-                 for person in asked for qa in data.world.questions(person)][: len(kept) // 2]
+        rows += [
+            {
+                "kind": "knowledge",
+                "tools": [],
+                "messages": [{"role": "user", "content": qa.question}, {"role": "assistant", "content": qa.answer}],
+            }
+            for person in asked
+            for qa in data.world.questions(person)
+        ][: len(kept) // 2]
         (directory / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
         (directory / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")
 
-    path = store.cached("sft-data", make, key={"size": asdict(size), "seed": seed, "corpus": data.dir.name},
-                        sources=("synth", "llm", "corpus"), root=store.artifacts_root(profile.name))
+    path = store.cached(
+        "sft-data",
+        make,
+        key={"size": asdict(size), "seed": seed, "corpus": data.dir.name},
+        sources=("synth", "llm", "corpus"),
+        root=store.artifacts_root(profile.name),
+    )
     rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     heldout = tasks.generate(size.heldout_tasks, seed, split="heldout", per_domain=size.per_domain)
     return SFTData(rows, heldout, json.loads((path / "statistics.json").read_text(encoding="utf-8")), path)
@@ -135,15 +191,40 @@ def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Ch
         rows, too_long = finetune.encode_rows(data.rows, start.tokenizer, size.seq_len)
         optimizer = MuonClip.for_model(start.model, lr=size.lr, tau=size.qk_clip_tau)
         snapshot = _snapshot(profile, "sft", directory)
-        history = train(start.model, optimizer, finetune.batches(rows, size.batch_size, start.tokenizer.pad_id, seed),
-                        steps=size.steps, lr_at=_decay(size), compute_dtype=profile.compute_dtype, progress=progress,
-                        description="fine-tune", snapshot=snapshot)
-        _finish(directory, start.model, start.tokenizer, snapshot, stage="sft", seed=seed, size=asdict(size),
-                rows=len(rows), too_long=too_long, history=[asdict(r) for r in history])
+        history = train(
+            start.model,
+            optimizer,
+            finetune.batches(rows, size.batch_size, start.tokenizer.pad_id, seed),
+            steps=size.steps,
+            lr_at=_decay(size),
+            compute_dtype=profile.compute_dtype,
+            progress=progress,
+            description="fine-tune",
+            snapshot=snapshot,
+        )
+        _finish(
+            directory,
+            start.model,
+            start.tokenizer,
+            snapshot,
+            stage="sft",
+            seed=seed,
+            size=asdict(size),
+            rows=len(rows),
+            too_long=too_long,
+            history=[asdict(r) for r in history],
+        )
 
-    return load_checkpoint(store.cached(
-        "sft", make, key={"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name, "seed": seed},
-        sources=("model", "optim", "train", "llm"), root=store.artifacts_root(profile.name)) / "model")
+    return load_checkpoint(
+        store.cached(
+            "sft",
+            make,
+            key={"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name, "seed": seed},
+            sources=("model", "optim", "train", "llm"),
+            root=store.artifacts_root(profile.name),
+        )
+        / "model"
+    )
 
 
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None = None) -> Checkpoint:
@@ -159,36 +240,79 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
         ptx = finetune.batches(rows, size.prompts, start.tokenizer.pad_id, run)(0)
         problems = verifiable(size.candidates, 1000 + run, "train", apps)
         heldout = verifiable(size.heldout, seed, "heldout", apps)
-        result = train_rl(start.model, start.tokenizer, problems, heldout, ptx, size, seed=run,
-                          compute_dtype=profile.compute_dtype, progress=progress)
-        save_checkpoint(directory / "model", start.model, start.tokenizer,
-                        {"stage": "rl", "seed": seed, "run": run, "kinds": [p.kind for p in heldout]} | asdict(result))
+        result = train_rl(
+            start.model,
+            start.tokenizer,
+            problems,
+            heldout,
+            ptx,
+            size,
+            seed=run,
+            compute_dtype=profile.compute_dtype,
+            progress=progress,
+        )
+        save_checkpoint(
+            directory / "model",
+            start.model,
+            start.tokenizer,
+            {"stage": "rl", "seed": seed, "run": run, "kinds": [p.kind for p in heldout]} | asdict(result),
+        )
 
-    return load_checkpoint(store.cached(
-        f"rl{run}", make, key={"size": asdict(size), "sft": start.dir.parent.name, "seed": seed, "run": run},
-        sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"), root=store.artifacts_root(profile.name)) / "model")
+    return load_checkpoint(
+        store.cached(
+            f"rl{run}",
+            make,
+            key={"size": asdict(size), "sft": start.dir.parent.name, "seed": seed, "run": run},
+            sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"),
+            root=store.artifacts_root(profile.name),
+        )
+        / "model"
+    )
 
 
 def clip_study(profile: Profile, seed: int = 0, progress: Progress | None = None) -> dict[str, list[dict]]:
     """Plain Muon against MuonClip at a learning rate that hurts: `k2lib.train.studies.clip_study` on the corpus."""
     data = corpus(profile, seed, progress)
-    return _measured("clip-study", profile, seed, data, profile.clip, lambda: studies.clip_study(
-        config(profile), data.dataset, profile.clip, compute_dtype=profile.compute_dtype, progress=progress))
+    return _measured(
+        "clip-study",
+        profile,
+        seed,
+        data,
+        profile.clip,
+        lambda: studies.clip_study(
+            config(profile), data.dataset, profile.clip, compute_dtype=profile.compute_dtype, progress=progress
+        ),
+    )
 
 
 def fp8_study(profile: Profile, seed: int = 0, progress: Progress | None = None) -> list[dict[str, list[float]]]:
     """Losses with and without FP8 storage: `k2lib.memory.study.loss_curves` on the corpus."""
     data = corpus(profile, seed, progress)
-    return _measured("fp8-study", profile, seed, data, profile.memory, lambda: loss_curves(
-        config(profile), data.dataset, profile.memory, profile, progress or _plain))
+    return _measured(
+        "fp8-study",
+        profile,
+        seed,
+        data,
+        profile.memory,
+        lambda: loss_curves(config(profile), data.dataset, profile.memory, profile, progress or _plain),
+    )
 
 
 def _measured(name: str, profile: Profile, seed: int, data: Corpus, size, measure: Callable[[], object]):
     """A study's numbers, stored as JSON like any stage."""
-    path = store.cached(name, lambda directory: (directory / "result.json").write_text(json.dumps(measure())),
-                        key={"size": asdict(size), "model": profile.model, "dtype": profile.compute_dtype, "seed": seed,
-                             "corpus": data.dir.name},
-                        sources=("config", "model", "optim", "train", "memory"), root=store.artifacts_root(profile.name))
+    path = store.cached(
+        name,
+        lambda directory: (directory / "result.json").write_text(json.dumps(measure())),
+        key={
+            "size": asdict(size),
+            "model": profile.model,
+            "dtype": profile.compute_dtype,
+            "seed": seed,
+            "corpus": data.dir.name,
+        },
+        sources=("config", "model", "optim", "train", "memory"),
+        root=store.artifacts_root(profile.name),
+    )
     return json.loads((path / "result.json").read_text(encoding="utf-8"))
 
 

@@ -28,9 +28,7 @@ def artifacts_root(profile: str) -> Path:
     return (Path(base) if base else ROOT / "artifacts") / profile
 
 
-def cached(
-    name: str, make: Callable[[Path], None], *, key: dict, sources: tuple[str, ...] = (), root: Path
-) -> Path:
+def cached(name: str, make: Callable[[Path], None], *, key: dict, sources: tuple[str, ...] = (), root: Path) -> Path:
     """The directory of result `name`, made by `make(directory)` unless it is there already.
 
     `key` holds what the result depends on (JSON values, dataclasses, paths). `sources` names k2lib subpackages or

@@ -41,12 +41,14 @@ def keep(fresh: nbformat.NotebookNode, committed: nbformat.NotebookNode) -> nbfo
     figure whose data is unchanged keeps its picture, whatever browser and fonts this machine has.
     """
     outputs = {
-        cell.source.rstrip(): cell.outputs for cell in committed.cells
+        cell.source.rstrip(): cell.outputs
+        for cell in committed.cells
         if cell.cell_type == "code" and cell.outputs and cell.metadata.get("ran") == _hash([cell])
     }
     pictures = {
         output.data["text/plain"]: (output.data[picture.MIMETYPE], output.data["image/png"])
-        for output in _figures(committed) if "image/png" in output.data
+        for output in _figures(committed)
+        if "image/png" in output.data
     }
     for cell in fresh.cells:
         if "volatile" in cell.metadata.get("tags", []) and cell.source.rstrip() in outputs:

@@ -45,8 +45,11 @@ def build(names: list[str] | None = None, folder: Path = NOTEBOOKS, expected: Pa
 
 def check(names: list[str] | None = None) -> int:
     """Prints what is wrong with the committed notebooks, changing nothing; 0 when all is well."""
-    faults = [(step.path.name, fault) for step in chosen(steps(PROFILE), names or [], None)
-              for fault in hygiene.problems(step.path)]
+    faults = [
+        (step.path.name, fault)
+        for step in chosen(steps(PROFILE), names or [], None)
+        for fault in hygiene.problems(step.path)
+    ]
     for name, fault in faults:
         print(f"{name}: {fault}")
     return 1 if faults else 0
@@ -65,8 +68,12 @@ def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookN
     os.environ.update(settings)
     try:
         NotebookClient(
-            copy, timeout=profiles.get(PROFILE).cell_timeout, kernel_name="python3", record_timing=False,
-            extra_arguments=["--log-level=ERROR"], resources={"metadata": {"path": str(folder)}},
+            copy,
+            timeout=profiles.get(PROFILE).cell_timeout,
+            kernel_name="python3",
+            record_timing=False,
+            extra_arguments=["--log-level=ERROR"],
+            resources={"metadata": {"path": str(folder)}},
         ).execute()
     finally:
         for name, value in before.items():

@@ -33,7 +33,9 @@ def problems(n: int, seed: int, split: str = "train") -> list[MathProblem]:
     seen: set[str] = set()
     while len(made) < n:
         problem = rng.choice((_sum, _difference, _product, _story))(rng)
-        if is_heldout(problem.question) == (split == "heldout") and not (split == "heldout" and problem.question in seen):
+        if is_heldout(problem.question) == (split == "heldout") and not (
+            split == "heldout" and problem.question in seen
+        ):
             made.append(problem)
             seen.add(problem.question)
     return made
@@ -54,9 +56,11 @@ def conversation(problem: MathProblem, talkative: bool = False) -> list[dict]:
     """The problem and its worked answer as chat messages; a talkative answer says the same in three times the words."""
     answer = f"{problem.steps} Answer: {problem.answer}"
     if talkative:
-        answer = ("Thank you for this interesting question. Let me think about it step by step, slowly and with great care, so that "
-                  "nothing is forgotten. First I read the question once more. Then I write down what has to be computed: "
-                  f"{answer}")
+        answer = (
+            "Thank you for this interesting question. Let me think about it step by step, slowly and with great care, so that "
+            "nothing is forgotten. First I read the question once more. Then I write down what has to be computed: "
+            f"{answer}"
+        )
     return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
 
 
@@ -64,7 +68,9 @@ def documents(n: int, seed: int) -> Iterator[Document]:
     """Worked problems, four to a document."""
     made = problems(n, seed)
     for start in range(0, len(made), 4):
-        text = "\n\n".join(f"Problem: {p.question}\nSolution: {p.steps} Answer: {p.answer}" for p in made[start : start + 4])
+        text = "\n\n".join(
+            f"Problem: {p.question}\nSolution: {p.steps} Answer: {p.answer}" for p in made[start : start + 4]
+        )
         yield Document(text, f"problems {start} to {start + 3}, seed {seed}", "math", LICENCE)
 
 

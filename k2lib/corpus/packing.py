@@ -22,7 +22,9 @@ HELDOUT_EVERY = 50  # one document in fifty never enters training
 ENCODED_AT_ONCE = 256
 
 
-def write_shards(documents: Iterable[Document], tokenizer: Tokenizer, directory: Path, shard_tokens: int, meta: dict) -> dict:
+def write_shards(
+    documents: Iterable[Document], tokenizer: Tokenizer, directory: Path, shard_tokens: int, meta: dict
+) -> dict:
     """Write `train-NNN.npy` and `heldout-NNN.npy` and, last, `manifest.json`, which is returned."""
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -33,13 +35,19 @@ def write_shards(documents: Iterable[Document], tokenizer: Tokenizer, directory:
         split = "heldout" if number % HELDOUT_EVERY == HELDOUT_EVERY - 1 else "train"
         writers[split].add([*ids, tokenizer.eos_id])
         counts.setdefault(document.kind, Counter()).update(
-            documents=1, tokens=len(ids) + 1, bytes=len(document.text.encode()), **{f"{split}_tokens": len(ids) + 1})
+            documents=1, tokens=len(ids) + 1, bytes=len(document.text.encode()), **{f"{split}_tokens": len(ids) + 1}
+        )
         counts[document.kind][f"licence {document.licence}"] += 1
     shards = [shard for writer in writers.values() for shard in writer.close()]
     if not any(shard["split"] == "train" for shard in shards):
         raise ValueError(f"the corpus for {directory} is empty; give it at least one document")
-    manifest = {"vocab_size": tokenizer.vocab_size, "kinds": counts, "shards": shards,
-                "python": ".".join(map(str, sys.version_info[:3])), **meta}
+    manifest = {
+        "vocab_size": tokenizer.vocab_size,
+        "kinds": counts,
+        "shards": shards,
+        "python": ".".join(map(str, sys.version_info[:3])),
+        **meta,
+    }
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return manifest
 
@@ -51,7 +59,9 @@ class PackedDataset:
         self.directory = Path(directory)
         path = self.directory / "manifest.json"
         if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist: the corpus is missing or was never finished; run notebook 01")
+            raise FileNotFoundError(
+                f"{path} does not exist: the corpus is missing or was never finished; run notebook 01"
+            )
         self.manifest = json.loads(path.read_text(encoding="utf-8"))
         self._tokens = {split: self._read(split) for split in ("train", "heldout")}
 
@@ -59,20 +69,26 @@ class PackedDataset:
         """All tokens of a split as one int64 array."""
         return torch.from_numpy(self._tokens[split].astype(np.int64))
 
-    def batches(self, batch_size: int, seq_len: int, seed: int, start_step: int = 0, split: str = "train") -> Iterator[Tensor]:
+    def batches(
+        self, batch_size: int, seq_len: int, seed: int, start_step: int = 0, split: str = "train"
+    ) -> Iterator[Tensor]:
         """[B, T + 1] int64, for ever: windows of the token stream in a seeded order, a new order every epoch."""
         stream = self._tokens[split]
         windows = (len(stream) - 1) // seq_len
         per_epoch = windows // batch_size
         if per_epoch < 1:
-            raise ValueError(f"the {split} split has {len(stream)} tokens, fewer than one batch of {batch_size} x {seq_len}")
+            raise ValueError(
+                f"the {split} split has {len(stream)} tokens, fewer than one batch of {batch_size} x {seq_len}"
+            )
         step = start_step
         while True:
             epoch, first = divmod(step, per_epoch)
             order = np.random.default_rng([seed, epoch]).permutation(windows)
             for at in range(first, per_epoch):
                 rows = order[at * batch_size : (at + 1) * batch_size]
-                yield torch.from_numpy(np.stack([stream[r * seq_len : (r + 1) * seq_len + 1] for r in rows]).astype(np.int64))
+                yield torch.from_numpy(
+                    np.stack([stream[r * seq_len : (r + 1) * seq_len + 1] for r in rows]).astype(np.int64)
+                )
                 step += 1
 
     def _read(self, split: str) -> np.ndarray:
@@ -81,8 +97,10 @@ class PackedDataset:
             if shard["split"] == split:
                 path = self.directory / shard["file"]
                 if not path.exists() or _sha256(path) != shard["sha256"]:
-                    raise ValueError(f"{path} is missing or damaged (its hash differs from the manifest's); "
-                                     f"delete {self.directory.parent} and run notebook 01 again")
+                    raise ValueError(
+                        f"{path} is missing or damaged (its hash differs from the manifest's); "
+                        f"delete {self.directory.parent} and run notebook 01 again"
+                    )
                 arrays.append(np.load(path))
         return np.concatenate(arrays) if arrays else np.zeros(0, dtype=np.uint16)
 

@@ -39,7 +39,9 @@ def read_corpus(path: Path | str) -> Iterator[Document]:
 
 def _files(path: Path) -> list[Path]:
     if not path.exists():
-        raise FileNotFoundError(f"K2_CORPUS points to {path}, which does not exist; set it to a folder of {', '.join(SUFFIXES)}")
+        raise FileNotFoundError(
+            f"K2_CORPUS points to {path}, which does not exist; set it to a folder of {', '.join(SUFFIXES)}"
+        )
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
     if not files or files[0].suffix not in SUFFIXES:
         raise ValueError(f"K2_CORPUS: {path} holds no file that can be read; give {', '.join(SUFFIXES)}")
@@ -61,7 +63,9 @@ def _json_lines(file: Path) -> Iterator[str]:
             row = json.loads(_decode(line, file))
         except ValueError as error:
             raise ValueError(f"{file}, line {number}: not JSON ({error}); mend or remove the line") from None
-        text = next((row[name] for name in TEXT_FIELDS if isinstance(row, dict) and isinstance(row.get(name), str)), None)
+        text = next(
+            (row[name] for name in TEXT_FIELDS if isinstance(row, dict) and isinstance(row.get(name), str)), None
+        )
         if text is None:
             raise ValueError(f"{file}, line {number}: no field {' or '.join(TEXT_FIELDS)} with text; rename the field")
         yield text

@@ -43,7 +43,9 @@ def _topics() -> Iterator[Document]:
     except ImportError:  # some distributions leave it out
         return
     for name, text in sorted(topics.items()):
-        yield Document(text, f"pydoc topic {name}, Python {sys.version_info.major}.{sys.version_info.minor}", "stdlib-doc", LICENCE)
+        yield Document(
+            text, f"pydoc topic {name}, Python {sys.version_info.major}.{sys.version_info.minor}", "stdlib-doc", LICENCE
+        )
 
 
 def _read_module(path: Path) -> Iterator[Document]:

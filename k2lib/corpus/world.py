@@ -12,14 +12,174 @@ from dataclasses import dataclass
 from k2lib.corpus.documents import Document
 
 LICENCE = "generated"
-FIRST = ["Ada", "Bruno", "Clara", "Dario", "Elena", "Felix", "Greta", "Hugo", "Irene", "Jonas", "Katya", "Leon", "Mira", "Nils", "Olga", "Pavel", "Quinn", "Rosa", "Stefan", "Tara", "Umar", "Vera", "Wanda", "Xenia", "Yusuf", "Zoe", "Amir", "Bella", "Cyrus", "Delia", "Emil", "Fiona", "Goran", "Hanna", "Ivo", "Jana", "Kofi", "Laila", "Marek", "Nadia"]
-LAST = ["Abel", "Brandt", "Castro", "Duval", "Eklund", "Farkas", "Gruber", "Hansen", "Ivanov", "Jansen", "Keller", "Lindgren", "Moreau", "Novak", "Okafor", "Petrov", "Quist", "Rossi", "Sato", "Tanaka", "Ungar", "Vargas", "Weber", "Xu", "Yilmaz", "Zeman", "Almeida", "Bauer", "Costa", "Dahl", "Egger", "Fontaine", "Gomez", "Hruska", "Iversen", "Jovanovic", "Kowalski", "Larsen", "Mendes", "Nilsen", "Orlov", "Pinto", "Ruiz", "Silva", "Toth", "Urban", "Vidal", "Wolf", "Yang", "Zhou"]
-CITIES = ["Lisbon", "Oslo", "Vienna", "Prague", "Dublin", "Athens", "Warsaw", "Porto", "Turin", "Bergen", "Geneva", "Krakow", "Lyon", "Malmo", "Naples", "Odessa", "Riga", "Seville", "Tallinn", "Utrecht", "Valencia", "Zagreb", "Bilbao", "Cologne"]
-PROFESSIONS = ["architect", "botanist", "chemist", "painter", "composer", "engineer", "geologist", "historian", "journalist", "linguist", "physician", "pilot", "poet", "sculptor", "surgeon", "translator"]
+FIRST = [
+    "Ada",
+    "Bruno",
+    "Clara",
+    "Dario",
+    "Elena",
+    "Felix",
+    "Greta",
+    "Hugo",
+    "Irene",
+    "Jonas",
+    "Katya",
+    "Leon",
+    "Mira",
+    "Nils",
+    "Olga",
+    "Pavel",
+    "Quinn",
+    "Rosa",
+    "Stefan",
+    "Tara",
+    "Umar",
+    "Vera",
+    "Wanda",
+    "Xenia",
+    "Yusuf",
+    "Zoe",
+    "Amir",
+    "Bella",
+    "Cyrus",
+    "Delia",
+    "Emil",
+    "Fiona",
+    "Goran",
+    "Hanna",
+    "Ivo",
+    "Jana",
+    "Kofi",
+    "Laila",
+    "Marek",
+    "Nadia",
+]
+LAST = [
+    "Abel",
+    "Brandt",
+    "Castro",
+    "Duval",
+    "Eklund",
+    "Farkas",
+    "Gruber",
+    "Hansen",
+    "Ivanov",
+    "Jansen",
+    "Keller",
+    "Lindgren",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Petrov",
+    "Quist",
+    "Rossi",
+    "Sato",
+    "Tanaka",
+    "Ungar",
+    "Vargas",
+    "Weber",
+    "Xu",
+    "Yilmaz",
+    "Zeman",
+    "Almeida",
+    "Bauer",
+    "Costa",
+    "Dahl",
+    "Egger",
+    "Fontaine",
+    "Gomez",
+    "Hruska",
+    "Iversen",
+    "Jovanovic",
+    "Kowalski",
+    "Larsen",
+    "Mendes",
+    "Nilsen",
+    "Orlov",
+    "Pinto",
+    "Ruiz",
+    "Silva",
+    "Toth",
+    "Urban",
+    "Vidal",
+    "Wolf",
+    "Yang",
+    "Zhou",
+]
+CITIES = [
+    "Lisbon",
+    "Oslo",
+    "Vienna",
+    "Prague",
+    "Dublin",
+    "Athens",
+    "Warsaw",
+    "Porto",
+    "Turin",
+    "Bergen",
+    "Geneva",
+    "Krakow",
+    "Lyon",
+    "Malmo",
+    "Naples",
+    "Odessa",
+    "Riga",
+    "Seville",
+    "Tallinn",
+    "Utrecht",
+    "Valencia",
+    "Zagreb",
+    "Bilbao",
+    "Cologne",
+]
+PROFESSIONS = [
+    "architect",
+    "botanist",
+    "chemist",
+    "painter",
+    "composer",
+    "engineer",
+    "geologist",
+    "historian",
+    "journalist",
+    "linguist",
+    "physician",
+    "pilot",
+    "poet",
+    "sculptor",
+    "surgeon",
+    "translator",
+]
 UNIVERSITIES = [f"the University of {city}" for city in CITIES[:12]]
 INSTRUMENTS = ["cello", "clarinet", "drums", "flute", "guitar", "harp", "oboe", "piano", "trumpet", "violin"]
-ADJECTIVES = ["Silent", "Golden", "Broken", "Distant", "Hidden", "Burning", "Frozen", "Crimson", "Gentle", "Hollow", "Restless", "Silver"]
-NOUNS = ["River", "Garden", "Mirror", "Harbour", "Mountain", "Winter", "Lantern", "Orchard", "Bridge", "Forest", "Island", "Tower"]
+ADJECTIVES = [
+    "Silent",
+    "Golden",
+    "Broken",
+    "Distant",
+    "Hidden",
+    "Burning",
+    "Frozen",
+    "Crimson",
+    "Gentle",
+    "Hollow",
+    "Restless",
+    "Silver",
+]
+NOUNS = [
+    "River",
+    "Garden",
+    "Mirror",
+    "Harbour",
+    "Mountain",
+    "Winter",
+    "Lantern",
+    "Orchard",
+    "Bridge",
+    "Forest",
+    "Island",
+    "Tower",
+]
 STYLES = ("encyclopaedia", "letter", "interview", "timeline", "news", "speech", "notes", "gossip")
 
 
@@ -38,29 +198,60 @@ class QA:
 
 
 _SENTENCES: dict[str, tuple[str, ...]] = {
-    "born_in": ("{n} was born in {v}.", "{v} is the birthplace of {n}.", "{p} came into the world in {v}.",
-                "The family lived in {v} when {n} was born."),
-    "birth_year": ("{n} was born in the year {v}.", "The year of {n}'s birth is {v}.", "{p} was born in {v}.",
-                   "It was in {v} that {n} was born."),
-    "profession": ("{n} worked as a {v}.", "By profession {n} is a {v}.", "{p} made a living as a {v}.",
-                   "People know {n} as a {v}."),
-    "studied_at": ("{n} studied at {v}.", "{n} took a degree at {v}.", "{p} went to {v} to study.",
-                   "The student years of {n} passed at {v}."),
-    "wrote": ("{n} wrote the book {v}.", "{v} is a book by {n}.", "{p} is the author of {v}.",
-              "Readers remember {n} for {v}."),
-    "plays": ("{n} plays the {v}.", "In the evenings {n} plays the {v}.", "{p} has played the {v} since childhood.",
-              "The instrument of {n} is the {v}."),
+    "born_in": (
+        "{n} was born in {v}.",
+        "{v} is the birthplace of {n}.",
+        "{p} came into the world in {v}.",
+        "The family lived in {v} when {n} was born.",
+    ),
+    "birth_year": (
+        "{n} was born in the year {v}.",
+        "The year of {n}'s birth is {v}.",
+        "{p} was born in {v}.",
+        "It was in {v} that {n} was born.",
+    ),
+    "profession": (
+        "{n} worked as a {v}.",
+        "By profession {n} is a {v}.",
+        "{p} made a living as a {v}.",
+        "People know {n} as a {v}.",
+    ),
+    "studied_at": (
+        "{n} studied at {v}.",
+        "{n} took a degree at {v}.",
+        "{p} went to {v} to study.",
+        "The student years of {n} passed at {v}.",
+    ),
+    "wrote": (
+        "{n} wrote the book {v}.",
+        "{v} is a book by {n}.",
+        "{p} is the author of {v}.",
+        "Readers remember {n} for {v}.",
+    ),
+    "plays": (
+        "{n} plays the {v}.",
+        "In the evenings {n} plays the {v}.",
+        "{p} has played the {v} since childhood.",
+        "The instrument of {n} is the {v}.",
+    ),
 }
 _QUESTIONS = {
-    "born_in": "Where was {n} born?", "birth_year": "In which year was {n} born?", "profession": "What is the profession of {n}?",
-    "studied_at": "Where did {n} study?", "wrote": "Which book did {n} write?", "plays": "Which instrument does {n} play?",
+    "born_in": "Where was {n} born?",
+    "birth_year": "In which year was {n} born?",
+    "profession": "What is the profession of {n}?",
+    "studied_at": "Where did {n} study?",
+    "wrote": "Which book did {n} write?",
+    "plays": "Which instrument does {n} play?",
 }
 _OPENINGS: dict[str, tuple[str, ...]] = {
-    "encyclopaedia": ("{n}. ", "Entry: {n}. "), "letter": ("Dear friend, you asked me about {n}. ", "Dear Sir, here is what I know of {n}. "),
+    "encyclopaedia": ("{n}. ", "Entry: {n}. "),
+    "letter": ("Dear friend, you asked me about {n}. ", "Dear Sir, here is what I know of {n}. "),
     "interview": ("Interviewer: Tell us about {n}. Guest: ", "Q: Who is {n}? A: "),
-    "timeline": ("A life in dates: {n}. ", "Chronicle of {n}. "), "news": ("NEWS. {n} was honoured today. ", "From our desk: a portrait of {n}. "),
+    "timeline": ("A life in dates: {n}. ", "Chronicle of {n}. "),
+    "news": ("NEWS. {n} was honoured today. ", "From our desk: a portrait of {n}. "),
     "speech": ("Ladies and gentlemen, let me introduce {n}. ", "We are here to celebrate {n}. "),
-    "notes": ("Notes on {n}: ", "Card: {n}. "), "gossip": ("Have you heard about {n}? ", "You will not believe what they say of {n}. "),
+    "notes": ("Notes on {n}: ", "Card: {n}. "),
+    "gossip": ("Have you heard about {n}? ", "You will not believe what they say of {n}. "),
 }
 
 
@@ -78,11 +269,16 @@ class World:
             raise ValueError(f"people is {people}; this world has names for 2 to {len(names)}")
         rng = random.Random(f"world/{seed}")
         draw: dict[str, Callable[[], str]] = {
-            "born_in": lambda: rng.choice(CITIES), "birth_year": lambda: str(rng.randint(1900, 1989)),
-            "profession": lambda: rng.choice(PROFESSIONS), "studied_at": lambda: rng.choice(UNIVERSITIES),
-            "wrote": lambda: f"The {rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}", "plays": lambda: rng.choice(INSTRUMENTS),
+            "born_in": lambda: rng.choice(CITIES),
+            "birth_year": lambda: str(rng.randint(1900, 1989)),
+            "profession": lambda: rng.choice(PROFESSIONS),
+            "studied_at": lambda: rng.choice(UNIVERSITIES),
+            "wrote": lambda: f"The {rng.choice(ADJECTIVES)} {rng.choice(NOUNS)}",
+            "plays": lambda: rng.choice(INSTRUMENTS),
         }
-        return cls({name: {relation: make() for relation, make in draw.items()} for name in rng.sample(names, people)}, seed)
+        return cls(
+            {name: {relation: make() for relation, make in draw.items()} for name in rng.sample(names, people)}, seed
+        )
 
     @property
     def people(self) -> list[str]:

@@ -50,14 +50,23 @@ def knowledge(model: K2Model, tokenizer: Tokenizer, questions: list[QA], chat_fo
     """Share of questions whose answer begins with the right value, case aside."""
     prompts = [_ask(tokenizer, qa.question, chat_form) for qa in questions]
     answers = _answer(model, tokenizer, prompts, 16, progress, "knowledge")
-    right = [float(answer.strip().lower().startswith(qa.answer.lower())) for answer, qa in zip(answers, questions, strict=True)]
+    right = [
+        float(answer.strip().lower().startswith(qa.answer.lower()))
+        for answer, qa in zip(answers, questions, strict=True)
+    ]
     return share("knowledge", right)
 
 
-def mathematics(model: K2Model, tokenizer: Tokenizer, problems: list[MathProblem], chat_form: bool, progress=None) -> Score:
+def mathematics(
+    model: K2Model, tokenizer: Tokenizer, problems: list[MathProblem], chat_form: bool, progress=None
+) -> Score:
     """Share of problems whose last number is right."""
-    prompts = [chat.encode(tokenizer, [{"role": "user", "content": p.question}])[0] if chat_form
-               else tokenizer.encode(f"Problem: {p.question}\nSolution:") for p in problems]
+    prompts = [
+        chat.encode(tokenizer, [{"role": "user", "content": p.question}])[0]
+        if chat_form
+        else tokenizer.encode(f"Problem: {p.question}\nSolution:")
+        for p in problems
+    ]
     answers = _answer(model, tokenizer, prompts, 40, progress, "mathematics")
     answers = [answer if chat_form else answer.split("\n")[0] for answer in answers]
     return share("mathematics", [float(arithmetic.check(a, p)) for a, p in zip(answers, problems, strict=True)])
@@ -101,8 +110,14 @@ def _ask(tokenizer: Tokenizer, question: str, chat_form: bool) -> list[int]:
     return tokenizer.encode(question_text(question))
 
 
-def _answer(model: K2Model, tokenizer: Tokenizer, prompts: list[list[int]], room: int,
-            progress: Callable[[Iterable, str, int], Iterable] | None, name: str) -> list[str]:
+def _answer(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    prompts: list[list[int]],
+    room: int,
+    progress: Callable[[Iterable, str, int], Iterable] | None,
+    name: str,
+) -> list[str]:
     stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
     starts = range(0, len(prompts), BATCH)
     texts: list[str] = []

@@ -27,7 +27,9 @@ def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paired_difference(before: list[float], after: list[float], *, seed: int = 0, draws: int = 4000) -> tuple[float, float, float]:
+def paired_difference(
+    before: list[float], after: list[float], *, seed: int = 0, draws: int = 4000
+) -> tuple[float, float, float]:
     """Mean of after − before over the same items, and its 95% bootstrap interval (mean, low, high)."""
     if len(before) != len(after) or not before:
         raise ValueError(f"a paired difference needs the same items on both sides, got {len(before)} and {len(after)}")

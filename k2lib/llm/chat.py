@@ -37,7 +37,9 @@ class Parsed:
     faults: list[str] = field(default_factory=list)
 
 
-def segments(messages: list[dict], tools: list[dict] | None = None, add_generation_prompt: bool = True) -> list[Segment]:
+def segments(
+    messages: list[dict], tools: list[dict] | None = None, add_generation_prompt: bool = True
+) -> list[Segment]:
     """The conversation in pieces. ValueError for an unknown role. Empty `tools` and None are the same."""
     out: list[Segment] = []
     if tools:
@@ -66,8 +68,9 @@ def render(messages: list[dict], tools: list[dict] | None = None, add_generation
     return "".join(segment.text for segment in segments(messages, tools, add_generation_prompt))
 
 
-def encode(tokenizer: Tokenizer, messages: list[dict], tools: list[dict] | None = None,
-           add_generation_prompt: bool = True) -> tuple[list[int], list[bool]]:
+def encode(
+    tokenizer: Tokenizer, messages: list[dict], tools: list[dict] | None = None, add_generation_prompt: bool = True
+) -> tuple[list[int], list[bool]]:
     """Token ids and, of the same length, which of them the assistant said."""
     ids: list[int] = []
     trained: list[bool] = []
@@ -119,8 +122,13 @@ def _assistant(out: list[Segment], message: dict) -> None:
         for call in calls:
             arguments = call["function"]["arguments"]
             arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-            out += [Segment(CALL_BEGIN, True, True), Segment(call["id"], False, True), Segment(ARGUMENTS_BEGIN, True, True),
-                    Segment(arguments, False, True), Segment(CALL_END, True, True)]
+            out += [
+                Segment(CALL_BEGIN, True, True),
+                Segment(call["id"], False, True),
+                Segment(ARGUMENTS_BEGIN, True, True),
+                Segment(arguments, False, True),
+                Segment(CALL_END, True, True),
+            ]
         out.append(Segment(SECTION_END, True, True))
     out.append(Segment(END, True, True))
 
@@ -180,7 +188,9 @@ def _accept(call_id: str, arguments: str, calls: list[dict], faults: list[str]) 
     if fault:
         faults.append(fault)
     else:
-        calls.append({"id": call_id.strip(), "type": "function", "function": {"name": match[1], "arguments": arguments.strip()}})
+        calls.append(
+            {"id": call_id.strip(), "type": "function", "function": {"name": match[1], "arguments": arguments.strip()}}
+        )
 
 
 def _argument_fault(arguments: str) -> str | None:
@@ -190,8 +200,9 @@ def _argument_fault(arguments: str) -> str | None:
     if _depth(arguments) > DEEPEST_ARGUMENTS:
         return f"invalid_args: nested deeper than {DEEPEST_ARGUMENTS}"
     try:
-        value = json.loads(arguments, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int,
-                           parse_float=_finite)
+        value = json.loads(
+            arguments, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int, parse_float=_finite
+        )
         json.dumps(value, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         return f"invalid_args: {str(error)[:120]}"

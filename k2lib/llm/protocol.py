@@ -25,5 +25,12 @@ class ChatError(RuntimeError):
 class ChatModel(Protocol):
     model: str
 
-    async def complete(self, messages: list[dict], *, tools: list[dict] | None = None, temperature: float = 0.0,
-                       max_tokens: int = 512, seed: int | None = None) -> Reply: ...
+    async def complete(
+        self,
+        messages: list[dict],
+        *,
+        tools: list[dict] | None = None,
+        temperature: float = 0.0,
+        max_tokens: int = 512,
+        seed: int | None = None,
+    ) -> Reply: ...

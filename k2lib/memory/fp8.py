@@ -30,13 +30,17 @@ def quantize_fp8(x: Tensor, tile: tuple[int, int] = (1, 128)) -> tuple[Tensor, T
     return (q, scale) if x.ndim > 1 else (q[0], scale[0])
 
 
-def dequantize_fp8(q: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32, tile: tuple[int, int] = (1, 128)) -> Tensor:
+def dequantize_fp8(
+    q: Tensor, scale: Tensor, dtype: torch.dtype = torch.float32, tile: tuple[int, int] = (1, 128)
+) -> Tensor:
     """The inverse up to rounding: relative error at most 2⁻⁴ of a number within a factor 2⁻⁶ of its tile's largest."""
     rows, columns = tile
     matrix, factors = (q, scale) if q.ndim > 1 else (q[None], scale[None])
     expected = (*matrix.shape[:-2], -(-matrix.shape[-2] // rows), -(-matrix.shape[-1] // columns))
     if tuple(factors.shape) != expected:
-        raise ValueError(f"scale has shape {tuple(scale.shape)}, a {tuple(q.shape)} tensor in tiles of {tile} needs {expected}")
+        raise ValueError(
+            f"scale has shape {tuple(scale.shape)}, a {tuple(q.shape)} tensor in tiles of {tile} needs {expected}"
+        )
     full = factors.repeat_interleave(rows, -2)[..., : matrix.shape[-2], :]
     full = full.repeat_interleave(columns, -1)[..., : matrix.shape[-1]]
     return (matrix.float() * full).to(dtype).view(q.shape)

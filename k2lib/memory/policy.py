@@ -13,7 +13,13 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 # Class of a module -> the kind of activation saved while it runs. A module without an entry belongs to its parent's kind.
-KINDS = {"RMSNorm": "norm", "LatentAttention": "attention", "Router": "router", "Experts": "experts", "MLP": "feed-forward"}
+KINDS = {
+    "RMSNorm": "norm",
+    "LatentAttention": "attention",
+    "Router": "router",
+    "Experts": "experts",
+    "MLP": "feed-forward",
+}
 
 
 @dataclass(frozen=True)

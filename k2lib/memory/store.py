@@ -21,8 +21,16 @@ from k2lib.memory.fp8 import dequantize_fp8, quantize_fp8
 from k2lib.memory.policy import Policy, kind_of
 
 SMALLEST = 4096  # elements: smaller tensors are kept as they are
-_PASSIVE = {"ToCopyBackward0", "TBackward0", "TransposeBackward0", "ViewBackward0", "UnsafeViewBackward0", "PermuteBackward0",
-            "UnsqueezeBackward0", "SelectBackward0"}
+_PASSIVE = {
+    "ToCopyBackward0",
+    "TBackward0",
+    "TransposeBackward0",
+    "ViewBackward0",
+    "UnsafeViewBackward0",
+    "PermuteBackward0",
+    "UnsqueezeBackward0",
+    "SelectBackward0",
+}
 
 
 @dataclass
@@ -48,8 +56,10 @@ class ActivationStore:
         self._stack: list[tuple[object, str]] = []
         self._seen: dict[tuple, _Kept] = {}
         self._storages: list[StorageWeakRef] = []
-        self._handles = [register_module_forward_pre_hook(self._enter_module),
-                         register_module_forward_hook(self._leave_module, always_call=True)]
+        self._handles = [
+            register_module_forward_pre_hook(self._enter_module),
+            register_module_forward_hook(self._leave_module, always_call=True),
+        ]
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, self._unpack)
         self._hooks.__enter__()
         return self
@@ -73,8 +83,17 @@ class ActivationStore:
             self._stack.pop()
 
     def _pack(self, tensor: Tensor) -> _Kept:
-        storage = StorageWeakRef(tensor.untyped_storage())  # its address is not given to another storage while we hold it
-        key = (storage.cdata, tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype, tensor._version)
+        storage = StorageWeakRef(
+            tensor.untyped_storage()
+        )  # its address is not given to another storage while we hold it
+        key = (
+            storage.cdata,
+            tensor.storage_offset(),
+            tuple(tensor.shape),
+            tensor.stride(),
+            tensor.dtype,
+            tensor._version,
+        )
         if key not in self._seen:
             self._storages.append(storage)
             self._seen[key] = self._keep(tensor, key)
@@ -94,8 +113,12 @@ class ActivationStore:
             host = tensor.detach().to("cpu", copy=True)
             self.host_bytes += host.numel() * host.element_size()
             return _Kept(host=host, like=like)
-        if not any(seen[0] == key[0] and seen[5] == key[5] for seen in self._seen):  # another view of the same storage is free
-            self.bytes_by_kind[kind] += tensor.untyped_storage().nbytes() if tensor._is_view() else tensor.numel() * tensor.element_size()
+        if not any(
+            seen[0] == key[0] and seen[5] == key[5] for seen in self._seen
+        ):  # another view of the same storage is free
+            self.bytes_by_kind[kind] += (
+                tensor.untyped_storage().nbytes() if tensor._is_view() else tensor.numel() * tensor.element_size()
+            )
         return _Kept(tensor=tensor)
 
     @staticmethod
@@ -115,7 +138,9 @@ class MemoryMeter(ActivationStore):
 def _is_weight(tensor: Tensor) -> bool:
     """A parameter, or a mere cast or view of one."""
     if tensor.grad_fn is None:
-        return tensor.requires_grad or (tensor._base is not None and tensor._base.is_leaf and tensor._base.requires_grad)
+        return tensor.requires_grad or (
+            tensor._base is not None and tensor._base.is_leaf and tensor._base.requires_grad
+        )
     node = tensor.grad_fn
     for _ in range(4):
         if type(node).__name__ == "AccumulateGrad":

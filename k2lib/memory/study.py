@@ -42,13 +42,20 @@ def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype:
     return Kept(by_kind, store.total_bytes, store.host_bytes, loss.item(), gradients)
 
 
-def loss_curves(config: K2Config, dataset: PackedDataset, size: MemorySize, profile: Profile,
-                progress: Callable[[Iterable, str, int], Iterable]) -> list[dict[str, list[float]]]:
+def loss_curves(
+    config: K2Config,
+    dataset: PackedDataset,
+    size: MemorySize,
+    profile: Profile,
+    progress: Callable[[Iterable, str, int], Iterable],
+) -> list[dict[str, list[float]]]:
     """Per seed {"plain": losses, "fp8": losses} of the same training from scratch, saved tensors as they are or in FP8."""
     arms = {"plain": Policy(), "fp8": Policy(fp8=frozenset({"experts"}))}
     runs = []
     for seed in range(size.seeds):
-        runs.append({arm: _losses(config, dataset, size, profile, policy, seed, progress) for arm, policy in arms.items()})
+        runs.append(
+            {arm: _losses(config, dataset, size, profile, policy, seed, progress) for arm, policy in arms.items()}
+        )
     return runs
 
 

@@ -42,8 +42,11 @@ def count_parameters(config: K2Config) -> ParameterCount:
 def attention_parameters(c: K2Config) -> int:
     """Weights of one latent attention, its two inner norms included."""
     heads = c.num_attention_heads
-    query = (c.hidden_size * heads * c.qk_head_dim if c.q_lora_rank is None
-             else c.hidden_size * c.q_lora_rank + c.q_lora_rank + c.q_lora_rank * heads * c.qk_head_dim)
+    query = (
+        c.hidden_size * heads * c.qk_head_dim
+        if c.q_lora_rank is None
+        else c.hidden_size * c.q_lora_rank + c.q_lora_rank + c.q_lora_rank * heads * c.qk_head_dim
+    )
     latent = c.hidden_size * (c.kv_lora_rank + c.qk_rope_head_dim) + c.kv_lora_rank
     rebuilt = c.kv_lora_rank * heads * (c.qk_nope_head_dim + c.v_head_dim)
     return query + latent + rebuilt + heads * c.v_head_dim * c.hidden_size
@@ -79,6 +82,8 @@ def cache_elements_per_token(config: K2Config, groups: int = 8) -> dict[str, int
     """
     c = config
     a_head = c.qk_head_dim + c.v_head_dim
-    return {"latent": c.num_hidden_layers * (c.kv_lora_rank + c.qk_rope_head_dim),
-            "grouped-query": c.num_hidden_layers * groups * a_head,
-            "multi-head": c.num_hidden_layers * c.num_attention_heads * a_head}
+    return {
+        "latent": c.num_hidden_layers * (c.kv_lora_rank + c.qk_rope_head_dim),
+        "grouped-query": c.num_hidden_layers * groups * a_head,
+        "multi-head": c.num_hidden_layers * c.num_attention_heads * a_head,
+    }

@@ -65,13 +65,15 @@ class LatentAttention(nn.Module):
         c = self.config
         q = self.q_proj(x) if c.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
         nope, rotary = q.unflatten(-1, (c.num_attention_heads, c.qk_head_dim)).split(
-            [c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1)
+            [c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1
+        )
         return nope, rotate(rotary, cos.unsqueeze(-2), sin.unsqueeze(-2))
 
     def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """What is cached: the normalised latent [B, T, C] and the shared rotated key [B, T, R]."""
         latent, rotary = self.kv_a_proj_with_mqa(x).split(
-            [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1)
+            [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1
+        )
         return self.kv_a_layernorm(latent), rotate(rotary, cos, sin)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [B, T, D]

@@ -71,9 +71,17 @@ def extend(model, tokens: Tensor, cache: LatentCache, filled: int) -> Tensor:
 
 
 @torch.no_grad()
-def sample(model, prompts: list[list[int]], *, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
-           seed: int = 0, stop_tokens: tuple[int, ...] = (), on_token: Callable[[int, int], None] | None = None,
-           ) -> list[Completion]:
+def sample(
+    model,
+    prompts: list[list[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop_tokens: tuple[int, ...] = (),
+    on_token: Callable[[int, int], None] | None = None,
+) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until a stop token or `max_new_tokens`.
 
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
@@ -86,8 +94,12 @@ def sample(model, prompts: list[list[int]], *, max_new_tokens: int, temperature:
     device, stops = model.embed_tokens.weight.device, set(stop_tokens)
     cache, hidden, longest = _prefill(model, prompts, max_new_tokens)
     completions = [Completion() for _ in prompts]
-    chances = torch.stack([torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(seed * 1_000_003 + i))
-                           for i in range(len(prompts))]).to(device)
+    chances = torch.stack(
+        [
+            torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(seed * 1_000_003 + i))
+            for i in range(len(prompts))
+        ]
+    ).to(device)
     rows = torch.arange(len(prompts), device=device)  # which sequence each row of the batch is
     for step in range(max_new_tokens):
         log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
@@ -171,12 +183,18 @@ def _check(config, prompts: list[list[int]], max_new_tokens: int, temperature: f
         raise ValueError("every prompt needs at least one token; give the tokenizer's [BOS] for an empty text")
     for token in {token for prompt in prompts for token in prompt}:
         if not 0 <= token < config.vocab_size:
-            raise ValueError(f"token {token} is outside the model's vocabulary of {config.vocab_size}; "
-                             "encode the prompt with the checkpoint's own tokenizer")
+            raise ValueError(
+                f"token {token} is outside the model's vocabulary of {config.vocab_size}; "
+                "encode the prompt with the checkpoint's own tokenizer"
+            )
     longest = max(map(len, prompts))
     if longest + max_new_tokens > config.max_position_embeddings:
-        raise ValueError(f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
-                         f"{config.max_position_embeddings} positions; shorten one of them")
+        raise ValueError(
+            f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
+            f"{config.max_position_embeddings} positions; shorten one of them"
+        )
     if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
-        raise ValueError(f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at "
-                         "least 1, at least 0, and within (0, 1]")
+        raise ValueError(
+            f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at "
+            "least 1, at least 0, and within (0, 1]"
+        )

@@ -159,8 +159,10 @@ def _shard_files(directory: Path) -> list[str]:
     try:
         files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise ValueError(f"{index} is not a safetensors index ({type(error).__name__}: {error}); "
-                         "restore it from the checkpoint's source") from None
+        raise ValueError(
+            f"{index} is not a safetensors index ({type(error).__name__}: {error}); "
+            "restore it from the checkpoint's source"
+        ) from None
     outside = [file for file in files if not isinstance(file, str) or file in ("", "..") or Path(file).name != file]
     if outside:
         raise ValueError(f"{index} points outside its directory: {outside[0]!r}; do not load this checkpoint")
@@ -171,20 +173,32 @@ def _compare(directory: Path, config: K2Config, wanted: dict[str, Tensor], found
     """ValueError that lists everything in which the files differ from the config."""
     beyond = f"model.layers.{config.num_hidden_layers}."  # DeepSeek-V3's extra prediction layer, which no token needs
     both = [name for name in wanted if name in found]
-    scales = {f"{name}_scale_inv": [-(-size // FP8_BLOCK) for size in wanted[name].shape]
-              for name in both if found[name].dtype == "F8_E4M3"}
+    scales = {
+        f"{name}_scale_inv": [-(-size // FP8_BLOCK) for size in wanted[name].shape]
+        for name in both
+        if found[name].dtype == "F8_E4M3"
+    }
     problems = {
         "missing": [name for name in (*wanted, *scales) if name not in found],
-        "not in the model": [name for name in found if name not in wanted and name not in scales
-                             and not name.startswith(beyond) and 0 not in found[name].shape],
-        "misshapen": [f"{name}: {list(found[name].shape)} on disk, {list(shape)} in the model"
-                      for name, shape in [*((name, wanted[name].shape) for name in both), *scales.items()]
-                      if name in found and list(found[name].shape) != list(shape)],
-        "of a type that holds no weights": [f"{name}: {found[name].dtype}" for name in both
-                                            if found[name].dtype not in READABLE],
+        "not in the model": [
+            name
+            for name in found
+            if name not in wanted and name not in scales and not name.startswith(beyond) and 0 not in found[name].shape
+        ],
+        "misshapen": [
+            f"{name}: {list(found[name].shape)} on disk, {list(shape)} in the model"
+            for name, shape in [*((name, wanted[name].shape) for name in both), *scales.items()]
+            if name in found and list(found[name].shape) != list(shape)
+        ],
+        "of a type that holds no weights": [
+            f"{name}: {found[name].dtype}" for name in both if found[name].dtype not in READABLE
+        ],
     }
-    lines = [f"{len(names)} {label} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
-             for label, names in problems.items() if names]
+    lines = [
+        f"{len(names)} {label} ({', '.join(names[:5])}{', …' if len(names) > 5 else ''})"
+        for label, names in problems.items()
+        if names
+    ]
     if lines:
         raise ValueError(f"{directory} does not fit its config.json. Tensors: {'; '.join(lines)}")
 

@@ -12,9 +12,21 @@ from k2lib.config import K2Config, YaRN, gate_scale
 from k2lib.model.transformer import K2Model
 
 _BASE = K2Config(
-    vocab_size=128, hidden_size=64, num_hidden_layers=3, num_attention_heads=4, q_lora_rank=24, kv_lora_rank=16,
-    qk_nope_head_dim=16, qk_rope_head_dim=8, v_head_dim=12, intermediate_size=96, moe_intermediate_size=32,
-    n_routed_experts=8, num_experts_per_tok=2, max_position_embeddings=512, routed_scaling_factor=gate_scale(8, 2),
+    vocab_size=128,
+    hidden_size=64,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    q_lora_rank=24,
+    kv_lora_rank=16,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=12,
+    intermediate_size=96,
+    moe_intermediate_size=32,
+    n_routed_experts=8,
+    num_experts_per_tok=2,
+    max_position_embeddings=512,
+    routed_scaling_factor=gate_scale(8, 2),
     initializer_range=0.1,  # wide, so that every part of the model leaves its mark on the logits
 )
 
@@ -41,15 +53,25 @@ def random_config(seed: int) -> K2Config:
     factor = draw.choice([4, 8, 40])
     yarn = YaRN(float(factor), 32, draw.choice([1.0, 32.0]), 1.0, 1.0, draw.choice([0.0, 1.0]))
     return _BASE.replace(
-        hidden_size=draw.choice([32, 64, 72]), num_hidden_layers=draw.randint(1, 3),
-        num_attention_heads=draw.randint(1, 6), q_lora_rank=draw.choice([None, 20, 32]),
-        kv_lora_rank=draw.choice([8, 20]), qk_nope_head_dim=draw.choice([8, 18]),
-        qk_rope_head_dim=draw.choice([4, 10]), v_head_dim=draw.choice([8, 14, 24]),
-        n_routed_experts=groups * group_size, num_experts_per_tok=draw.randint(1, chosen_groups * group_size),
-        n_group=groups, topk_group=chosen_groups, n_shared_experts=draw.randint(0, 2),
-        first_k_dense_replace=draw.randint(0, 1), moe_intermediate_size=draw.choice([16, 40]),
-        rms_norm_eps=draw.choice([1e-6, 1e-5]), rope_theta=draw.choice([10_000.0, 50_000.0]),
-        yarn=draw.choice([None, yarn]), max_position_embeddings=32 * factor,
+        hidden_size=draw.choice([32, 64, 72]),
+        num_hidden_layers=draw.randint(1, 3),
+        num_attention_heads=draw.randint(1, 6),
+        q_lora_rank=draw.choice([None, 20, 32]),
+        kv_lora_rank=draw.choice([8, 20]),
+        qk_nope_head_dim=draw.choice([8, 18]),
+        qk_rope_head_dim=draw.choice([4, 10]),
+        v_head_dim=draw.choice([8, 14, 24]),
+        n_routed_experts=groups * group_size,
+        num_experts_per_tok=draw.randint(1, chosen_groups * group_size),
+        n_group=groups,
+        topk_group=chosen_groups,
+        n_shared_experts=draw.randint(0, 2),
+        first_k_dense_replace=draw.randint(0, 1),
+        moe_intermediate_size=draw.choice([16, 40]),
+        rms_norm_eps=draw.choice([1e-6, 1e-5]),
+        rope_theta=draw.choice([10_000.0, 50_000.0]),
+        yarn=draw.choice([None, yarn]),
+        max_position_embeddings=32 * factor,
     )
 
 

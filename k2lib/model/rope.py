@@ -22,8 +22,10 @@ def inverse_frequencies(config: K2Config) -> Tensor:
     if config.yarn is None:
         return plain
     yarn = config.yarn
-    low, high = (_pair_turning(beta, width, config.rope_theta, yarn.original_max_position_embeddings)
-                 for beta in (yarn.beta_fast, yarn.beta_slow))
+    low, high = (
+        _pair_turning(beta, width, config.rope_theta, yarn.original_max_position_embeddings)
+        for beta in (yarn.beta_fast, yarn.beta_slow)
+    )
     low, high = max(math.floor(low), 0), min(math.ceil(high), width - 1)
     blend = ((torch.arange(width // 2, dtype=torch.float32) - low) / max(high - low, 0.001)).clamp(0, 1)
     return plain * (1 - blend) + plain / yarn.factor * blend

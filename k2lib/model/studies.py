@@ -13,9 +13,15 @@ def stations(config: K2Config) -> dict[str, int]:
     heads, experts = c.num_attention_heads, c.num_experts_per_tok + c.n_shared_experts
     squeezed = {} if c.q_lora_rank is None else {"query latent": c.q_lora_rank}
     return {
-        "residual": c.hidden_size, **squeezed, "queries": heads * c.qk_head_dim,
-        "cached": c.kv_lora_rank + c.qk_rope_head_dim, "keys": heads * c.qk_head_dim, "values": heads * c.v_head_dim,
-        "residual ": c.hidden_size, "scores": c.n_routed_experts, "in experts": experts * c.moe_intermediate_size,
+        "residual": c.hidden_size,
+        **squeezed,
+        "queries": heads * c.qk_head_dim,
+        "cached": c.kv_lora_rank + c.qk_rope_head_dim,
+        "keys": heads * c.qk_head_dim,
+        "values": heads * c.v_head_dim,
+        "residual ": c.hidden_size,
+        "scores": c.n_routed_experts,
+        "in experts": experts * c.moe_intermediate_size,
         "residual  ": c.hidden_size,
     }
 
@@ -24,8 +30,10 @@ def stations(config: K2Config) -> dict[str, int]:
 def expert_shares(model, tokens: Tensor) -> Tensor:
     """[sparse layers, E] share of the choices that fell on each expert, over tokens [B, T]; 1/E is even."""
     chosen = []
-    hooks = [router.register_forward_hook(lambda _module, _args, output: chosen.append(output[1]))
-             for router in routers(model)]
+    hooks = [
+        router.register_forward_hook(lambda _module, _args, output: chosen.append(output[1]))
+        for router in routers(model)
+    ]
     try:
         model.hidden(tokens)
     finally:
@@ -35,8 +43,9 @@ def expert_shares(model, tokens: Tensor) -> Tensor:
     return counts / counts.sum(1, keepdim=True)
 
 
-def balancing(config: K2Config, steps: int, seed: int, tokens: int = 2048,
-              rate: float = 1e-2) -> dict[str, list[float]]:
+def balancing(
+    config: K2Config, steps: int, seed: int, tokens: int = 2048, rate: float = 1e-2
+) -> dict[str, list[float]]:
     """Load violation per step of one frozen, skewed router on random inputs, with and without the bias update."""
     runs = {}
     for name, update in (("no balancing", 0.0), ("selection bias", rate)):

@@ -70,13 +70,15 @@ class K2Model(nn.Module):
         values = log_p.gather(-1, targets[wanted].unsqueeze(-1)).squeeze(-1)
         return torch.zeros(targets.shape, device=tokens.device).masked_scatter(wanted, values)
 
-    def generate(self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0,
-                 seed: int = 0) -> Tensor:
+    def generate(
+        self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
+    ) -> Tensor:
         """tokens [B, T] continued to [B, T + max_new_tokens]; temperature 0 takes the likeliest token."""
         from k2lib.model.generate import sample
 
-        done = sample(self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-                      seed=seed)
+        done = sample(
+            self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
+        )
         return torch.cat((tokens, torch.tensor([c.tokens for c in done], device=tokens.device)), dim=1)
 
     def save_pretrained(self, directory: Path | str, max_shard_bytes: int = 5_000_000_000) -> None:
@@ -86,8 +88,9 @@ class K2Model(nn.Module):
         save(self, Path(directory), max_shard_bytes)
 
     @classmethod
-    def from_pretrained(cls, directory: Path | str, dtype: torch.dtype = torch.float32,
-                        device: torch.device | str = "cpu") -> "K2Model":
+    def from_pretrained(
+        cls, directory: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+    ) -> "K2Model":
         """Read a checkpoint in the released layout; ValueError lists missing, extra and misshapen tensors."""
         from k2lib.model.hf import load
 

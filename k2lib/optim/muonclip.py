@@ -28,16 +28,36 @@ class MuonClip(torch.optim.Optimizer):
     weight (2 for a fused gate and up projection). Use `MuonClip.for_model` to get the groups and the clip.
     """
 
-    def __init__(self, param_groups: Iterable, lr: float, *, weight_decay: float = 0.1, momentum: float = 0.95,
-                 ns_steps: int = 5, coefficients: str | tuple = "moonlight", betas: tuple[float, float] = (0.9, 0.95),
-                 eps: float = 1e-8, ns_dtype: torch.dtype | None = None, qk_clip: QKClip | None = None):
+    def __init__(
+        self,
+        param_groups: Iterable,
+        lr: float,
+        *,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        coefficients: str | tuple = "moonlight",
+        betas: tuple[float, float] = (0.9, 0.95),
+        eps: float = 1e-8,
+        ns_dtype: torch.dtype | None = None,
+        qk_clip: QKClip | None = None,
+    ):
         for name, value in (("lr", lr), ("weight_decay", weight_decay)):
             if not value >= 0:
                 raise ValueError(f"{name} is {value}; it cannot be negative")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum is {momentum}; choose a value in [0, 1), such as 0.95")
-        defaults = dict(lr=lr, weight_decay=weight_decay, momentum=momentum, ns_steps=ns_steps, coefficients=coefficients,
-                        betas=betas, eps=eps, algorithm="muon", blocks=1)
+        defaults = dict(
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            ns_steps=ns_steps,
+            coefficients=coefficients,
+            betas=betas,
+            eps=eps,
+            algorithm="muon",
+            blocks=1,
+        )
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
@@ -57,8 +77,11 @@ class MuonClip(torch.optim.Optimizer):
             blocks = 2 if name.endswith("gate_up_proj") else 1
             groups["adamw", 1] += [(name, parameter)] if on_adamw else []
             groups["muon", blocks] += [] if on_adamw else [(name, parameter)]
-        described = [{"params": params, "algorithm": algorithm, "blocks": blocks}
-                     for (algorithm, blocks), params in groups.items() if params]
+        described = [
+            {"params": params, "algorithm": algorithm, "blocks": blocks}
+            for (algorithm, blocks), params in groups.items()
+            if params
+        ]
         return cls(described, lr, qk_clip=None if tau is None else QKClip(model, tau), **settings)
 
     @property
@@ -96,9 +119,11 @@ class MuonClip(torch.optim.Optimizer):
                 n, m = parameter.shape[-2] // group["blocks"], parameter.shape[-1]
                 key = (min(n, m), max(n, m), group["ns_steps"], group["coefficients"], parameter.device)
                 batches[key].append((parameter, direction.reshape(-1, n, m), group))
-        for (n, m, steps, coefficients, _), entries in batches.items():
+        for (_, m, steps, coefficients, _), entries in batches.items():
             wide = [d if d.shape[-2] <= d.shape[-1] else d.mT for _, d, _ in entries]
-            orthogonal = newton_schulz(torch.cat(wide), steps, coefficients, self.ns_dtype).split([w.shape[0] for w in wide])
+            orthogonal = newton_schulz(torch.cat(wide), steps, coefficients, self.ns_dtype).split(
+                [w.shape[0] for w in wide]
+            )
             for (parameter, direction, group), update in zip(entries, orthogonal, strict=True):
                 update = update if direction.shape[-2] <= direction.shape[-1] else update.mT
                 update = update.to(parameter.dtype).reshape(parameter.shape)
@@ -118,18 +143,35 @@ class MuonClip(torch.optim.Optimizer):
                 self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
         states = [self.state[p] for p in params]
         torch._fused_adamw_(
-            params, [p.grad for p in params], [s["exp_avg"] for s in states], [s["exp_avg_sq"] for s in states], [],
-            _advance([s["step"] for s in states]), lr=group["lr"], beta1=group["betas"][0], beta2=group["betas"][1],
-            weight_decay=group["weight_decay"], eps=group["eps"], amsgrad=False, maximize=False)
+            params,
+            [p.grad for p in params],
+            [s["exp_avg"] for s in states],
+            [s["exp_avg_sq"] for s in states],
+            [],
+            _advance([s["step"] for s in states]),
+            lr=group["lr"],
+            beta1=group["betas"][0],
+            beta2=group["betas"][1],
+            weight_decay=group["weight_decay"],
+            eps=group["eps"],
+            amsgrad=False,
+            maximize=False,
+        )
 
     def _refuse_non_finite(self) -> None:
-        named = [(group.get("param_names", [None] * len(group["params"]))[i], p)
-                 for group in self.param_groups for i, p in enumerate(group["params"]) if p.grad is not None]
+        named = [
+            (group.get("param_names", [None] * len(group["params"]))[i], p)
+            for group in self.param_groups
+            for i, p in enumerate(group["params"])
+            if p.grad is not None
+        ]
         norms = torch._foreach_norm([p.grad for _, p in named], float("inf")) if named else []
         if norms and not torch.stack(norms).isfinite().all():
             name, p = next(entry for entry, norm in zip(named, norms, strict=True) if not norm.isfinite())
-            raise FloatingPointError(f"the gradient of {name or f'a parameter of shape {tuple(p.shape)}'} is not finite; "
-                                     "nothing was changed. Skip this batch, or lower the learning rate")
+            raise FloatingPointError(
+                f"the gradient of {name or f'a parameter of shape {tuple(p.shape)}'} is not finite; "
+                "nothing was changed. Skip this batch, or lower the learning rate"
+            )
 
     def state_dict(self) -> dict:
         return super().state_dict() | ({"qk_clip": self.qk_clip.state_dict()} if self.qk_clip else {})

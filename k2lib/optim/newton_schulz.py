@@ -27,7 +27,10 @@ SCHEDULES = {"moonlight": MOONLIGHT, "polar_express": POLAR_EXPRESS}
 
 
 def newton_schulz(
-    G: Tensor, steps: int = 5, coefficients: str | tuple[float, float, float] = "moonlight", dtype: torch.dtype | None = None,
+    G: Tensor,
+    steps: int = 5,
+    coefficients: str | tuple[float, float, float] = "moonlight",
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """G [..., n, m] -> a matrix of the same shape with singular values near 1, computed and returned in `dtype`.
 
@@ -35,7 +38,9 @@ def newton_schulz(
     ValueError for fewer than two dimensions or an unknown schedule.
     """
     if G.ndim < 2:
-        raise ValueError(f"newton_schulz wants matrices [..., n, m], got shape {tuple(G.shape)}; vectors belong to AdamW")
+        raise ValueError(
+            f"newton_schulz wants matrices [..., n, m], got shape {tuple(G.shape)}; vectors belong to AdamW"
+        )
     if isinstance(coefficients, str) and coefficients not in SCHEDULES:
         raise ValueError(f"unknown coefficients {coefficients!r}; choose {', '.join(SCHEDULES)} or a tuple (a, b, c)")
     schedule = SCHEDULES[coefficients] if isinstance(coefficients, str) else (coefficients,)

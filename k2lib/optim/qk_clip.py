@@ -47,8 +47,10 @@ class QKClip:
             finite = torch.stack([maxima.isfinite().all() for maxima in seen.values()]).tolist()
             for name, fine in zip(seen, finite, strict=True):
                 if not fine:
-                    raise FloatingPointError(f"{name} has a non-finite maximum logit {seen[name].tolist()}; no weight was "
-                                             "changed. Lower the learning rate, or resume from an earlier checkpoint")
+                    raise FloatingPointError(
+                        f"{name} has a non-finite maximum logit {seen[name].tolist()}; no weight was "
+                        "changed. Lower the learning rate, or resume from an earlier checkpoint"
+                    )
         for name, maxima in seen.items():
             gamma = self.tau / maxima.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
             for part in self.modules[name].qk_parts():

@@ -60,20 +60,34 @@ class Pipeline:
     Shapes are given and not inferred: an inferring forward pass would count its tokens in the routers' loads.
     """
 
-    def __init__(self, model: K2Model, rank: int, processes: int, *, virtual: int, microbatches: int, batch_size: int,
-                 seq_len: int):
+    def __init__(
+        self,
+        model: K2Model,
+        rank: int,
+        processes: int,
+        *,
+        virtual: int,
+        microbatches: int,
+        batch_size: int,
+        seq_len: int,
+    ):
         if batch_size % microbatches:
-            raise ValueError(f"a batch of {batch_size} cannot be cut into {microbatches} micro-batches; choose a divisor")
+            raise ValueError(
+                f"a batch of {batch_size} cannot be cut into {microbatches} micro-batches; choose a divisor"
+            )
         cuts = boundaries(len(model.layers), processes * virtual)
         mine = range(rank, processes * virtual, processes)
         self.modules = [Stage(model, cuts[i], cuts[i + 1]) for i in mine]
         self.rank, self.last, self.actions = rank, processes * virtual - 1 in mine, []
         shape = (batch_size // microbatches, seq_len)
-        stages = [self._timed(_stage(module, i, processes * virtual, shape))
-                  for i, module in zip(mine, self.modules, strict=True)]
+        stages = [
+            self._timed(_stage(module, i, processes * virtual, shape))
+            for i, module in zip(mine, self.modules, strict=True)
+        ]
         settings = {"n_microbatches": microbatches, "loss_fn": _loss}
-        self.schedule = (Schedule1F1B(stages[0], **settings) if virtual == 1
-                         else ScheduleInterleaved1F1B(stages, **settings))
+        self.schedule = (
+            Schedule1F1B(stages[0], **settings) if virtual == 1 else ScheduleInterleaved1F1B(stages, **settings)
+        )
 
     def step(self, tokens: Tensor, targets: Tensor) -> float | None:
         """Forward and backward of a batch [B, T]; the mean loss on the process of the last stage, None elsewhere."""
@@ -109,8 +123,14 @@ def _stage(module: Stage, index: int, count: int, shape: tuple[int, int]) -> Pip
     hidden = torch.empty(*shape, module.config.hidden_size, device="meta", requires_grad=True)
     tokens = torch.empty(*shape, dtype=torch.int64, device="meta")
     logits = torch.empty(*shape, module.config.vocab_size, device="meta", requires_grad=True)
-    return PipelineStage(module, index, count, torch.device("cpu"), input_args=(tokens if index == 0 else hidden,),
-                         output_args=(logits if index == count - 1 else hidden,))
+    return PipelineStage(
+        module,
+        index,
+        count,
+        torch.device("cpu"),
+        input_args=(tokens if index == 0 else hidden,),
+        output_args=(logits if index == count - 1 else hidden,),
+    )
 
 
 def _loss(logits: Tensor, targets: Tensor) -> Tensor:

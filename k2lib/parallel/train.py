@@ -45,7 +45,9 @@ def main(job: dict) -> None:
 def _single(job, model, batches, _rank, _processes):
     optimizer, losses = _optimizer(model, job), []
     for _, batch in zip(range(job["steps"]), batches, strict=False):
-        parts = batch.chunk(job["microbatches"])  # summed in the pipeline's order: orthogonalisation magnifies the last bit
+        parts = batch.chunk(
+            job["microbatches"]
+        )  # summed in the pipeline's order: orthogonalisation magnifies the last bit
         total = 0.0
         for part in parts:
             loss = model.loss(part[:, :-1], part[:, 1:]) / len(parts)
@@ -73,8 +75,15 @@ def _experts(job, model, batches, rank, processes):
 
 
 def _pipeline(job, model, batches, rank, processes):
-    pipeline = Pipeline(model, rank, processes, virtual=job["virtual"], microbatches=job["microbatches"],
-                        batch_size=job["batch_size"], seq_len=job["seq_len"])
+    pipeline = Pipeline(
+        model,
+        rank,
+        processes,
+        virtual=job["virtual"],
+        microbatches=job["microbatches"],
+        batch_size=job["batch_size"],
+        seq_len=job["seq_len"],
+    )
     stages = torch.nn.ModuleList(pipeline.modules)
     optimizer, losses = _optimizer(stages, job), []
     for _, batch in zip(range(job["steps"]), batches, strict=False):

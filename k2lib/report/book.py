@@ -72,8 +72,13 @@ class Book:
         self._ledger.metrics[name] = ledger.Record(name, value).value
 
     def record(
-        self, claim_id: str, value: float, low: float | None = None, high: float | None = None,
-        n: int | None = None, detail: str = "",
+        self,
+        claim_id: str,
+        value: float,
+        low: float | None = None,
+        high: float | None = None,
+        n: int | None = None,
+        detail: str = "",
     ) -> None:
         """What was measured for a claim; low and high are the ends of its interval, n the sample size or seeds."""
         self.add(claims.find(claim_id), ledger.Record(claim_id, value, low, high, n, detail))

@@ -106,8 +106,14 @@ def of_notebook(notebook: str) -> list[Claim]:
 
 
 def record(
-    id: str, value: float, *, low: float | None = None, high: float | None = None, n: int | None = None,
-    detail: str = "", profile: str | None = None,
+    id: str,
+    value: float,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    n: int | None = None,
+    detail: str = "",
+    profile: str | None = None,
 ) -> str:
     """Records what was measured for claim `id` and returns the verdict.
 

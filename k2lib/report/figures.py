@@ -29,8 +29,15 @@ MOST_POINTS = 150  # of one line; more are thinned
 
 
 def curves(
-    data: dict, *, x: str, y: str, title: str = "", references: Sequence[Reference] = (),
-    paper: dict[str, float] | None = None, log_y: bool = False, log_x: bool = False,
+    data: dict,
+    *,
+    x: str,
+    y: str,
+    title: str = "",
+    references: Sequence[Reference] = (),
+    paper: dict[str, float] | None = None,
+    log_y: bool = False,
+    log_x: bool = False,
 ) -> go.Figure:
     """Lines over a common axis. `x` and `y` are axis titles with units; `paper` maps a label to a dashed level."""
     paper = paper or {}
@@ -62,8 +69,14 @@ def curves(
 
 
 def bars(
-    data: dict, *, y: str, x: str = "", title: str = "", references: Sequence[Reference] = (),
-    paper: dict[str, float] | None = None, log_y: bool = False,
+    data: dict,
+    *,
+    y: str,
+    x: str = "",
+    title: str = "",
+    references: Sequence[Reference] = (),
+    paper: dict[str, float] | None = None,
+    log_y: bool = False,
 ) -> go.Figure:
     """Groups of bars, one group a label. `paper` maps a bar's label to the paper's number, drawn as a dashed stroke."""
     figure, labels, groups = go.Figure(), data["labels"], len(data["bars"])
@@ -71,8 +84,13 @@ def bars(
         bar, colour = _bar(bar), COLOURS[number % len(COLOURS)]
         offset = (number - (groups - 1) / 2) * 0.8 / groups
         figure.add_bar(
-            x=[place + offset for place in range(len(labels))], y=bar["value"], width=0.72 / groups, name=name,
-            marker_color=colour, error_y=_whiskers(bar), showlegend=groups > 1,
+            x=[place + offset for place in range(len(labels))],
+            y=bar["value"],
+            width=0.72 / groups,
+            name=name,
+            marker_color=colour,
+            error_y=_whiskers(bar),
+            showlegend=groups > 1,
             hovertemplate="%{y}<extra>" + name + "</extra>",
         )
         for which, reference in enumerate(references):
@@ -81,12 +99,21 @@ def bars(
     for label, value in (paper or {}).items():
         place = labels.index(label)
         figure.add_shape(
-            type="line", x0=place - 0.45, x1=place + 0.45, y0=value, y1=value,
+            type="line",
+            x0=place - 0.45,
+            x1=place + 0.45,
+            y0=value,
+            y1=value,
             line={"color": "#333333", "width": 1.5, "dash": "dash"},
         )
         figure.add_annotation(
-            x=place + 0.45, y=math.log10(value) if log_y else value, text=f"paper {value:g}", showarrow=False,
-            xanchor="right", yanchor="bottom", font={"size": 10, "color": "#333333"},
+            x=place + 0.45,
+            y=math.log10(value) if log_y else value,
+            text=f"paper {value:g}",
+            showarrow=False,
+            xanchor="right",
+            yanchor="bottom",
+            font={"size": 10, "color": "#333333"},
         )
     _style(figure, title, x, y, references, right=20)
     figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels, range=[-0.6, len(labels) - 0.4])
@@ -96,8 +123,14 @@ def bars(
 
 
 def heatmap(
-    values: Sequence[Sequence[float]], *, x: str, y: str, unit: str, title: str = "",
-    columns: Sequence | None = None, rows: Sequence | None = None,
+    values: Sequence[Sequence[float]],
+    *,
+    x: str,
+    y: str,
+    unit: str,
+    title: str = "",
+    columns: Sequence | None = None,
+    rows: Sequence | None = None,
 ) -> go.Figure:
     """A matrix as colours: `values[row][column]`; `unit` names the colour bar."""
     figure = go.Figure(go.Heatmap(z=values, x=columns, y=rows, colorscale="Cividis", colorbar={"title": unit}))
@@ -112,8 +145,12 @@ def timeline(spans: Sequence[dict], *, x: str, title: str = "") -> go.Figure:
     for number, kind in enumerate(dict.fromkeys(span["kind"] for span in spans)):
         mine = [span for span in spans if span["kind"] == kind]
         figure.add_bar(
-            orientation="h", name=kind, marker_color=COLOURS[number % len(COLOURS)], marker_line_width=0,
-            y=[span["lane"] for span in mine], base=[span["start"] for span in mine],
+            orientation="h",
+            name=kind,
+            marker_color=COLOURS[number % len(COLOURS)],
+            marker_line_width=0,
+            y=[span["lane"] for span in mine],
+            base=[span["start"] for span in mine],
             x=[span["end"] - span["start"] for span in mine],
         )
     _style(figure, title, x, "", (), right=20)
@@ -173,7 +210,11 @@ def _level_lines(figure: go.Figure, paper: dict[str, float], data: dict, log_x: 
     xs = [value for name in data["lines"] for value in _xs(data, name) if value > 0 or not log_x]
     for text, value in paper.items():
         figure.add_scatter(
-            x=[min(xs), max(xs)], y=[value, value], mode="lines", name=text, showlegend=False,
+            x=[min(xs), max(xs)],
+            y=[value, value],
+            mode="lines",
+            name=text,
+            showlegend=False,
             line={"color": "#555555", "width": 1.3, "dash": "dash"},
         )
 
@@ -195,7 +236,14 @@ def _end_labels(figure: go.Figure, labels: list[tuple[str, str, float]], low: fl
         places[upper][0] = min(places[upper][0], ceiling) if excess else places[upper][0]
     for place, text, colour in places:
         figure.add_annotation(
-            x=1.0, xref="paper", y=place, yref="paper", text=text, showarrow=False, xanchor="left", xshift=6,
+            x=1.0,
+            xref="paper",
+            y=place,
+            yref="paper",
+            text=text,
+            showarrow=False,
+            xanchor="left",
+            xshift=6,
             font={"color": colour, "size": 11},
         )
     return 20 + int(6.8 * max((len(text) for _, text, _ in places), default=0))
@@ -210,7 +258,11 @@ def _whiskers(bar: dict) -> dict | None:
         return None
     triples = list(zip(bar["value"], bar["low"], bar["high"], strict=True))
     return {
-        "type": "data", "symmetric": False, "thickness": 1.2, "width": 3, "color": "#333333",
+        "type": "data",
+        "symmetric": False,
+        "thickness": 1.2,
+        "width": 3,
+        "color": "#333333",
         "array": [max(high - value, 0) for value, _, high in triples],
         "arrayminus": [max(value - low, 0) for value, low, _ in triples],
     }
@@ -222,29 +274,46 @@ def _reference_marks(
     values = dict(zip(reference.data["labels"], _bar(reference.data["bars"][name])["value"], strict=True))
     places = [place for place, label in enumerate(labels) if label in values]
     figure.add_scatter(
-        x=[place + offset for place in places], y=[values[labels[place]] for place in places], mode="markers",
-        name=f"{name}, {reference.label}", showlegend=False,
+        x=[place + offset for place in places],
+        y=[values[labels[place]] for place in places],
+        mode="markers",
+        name=f"{name}, {reference.label}",
+        showlegend=False,
         marker={
-            "symbol": list(MARKS)[which % len(MARKS)], "size": 10, "color": "white",
+            "symbol": list(MARKS)[which % len(MARKS)],
+            "size": 10,
+            "color": "white",
             "line": {"color": colour, "width": 2},
         },
     )
 
 
-def _style(
-    figure: go.Figure, title: str, x: str, y: str, references: Sequence[Reference], right: int
-) -> None:
+def _style(figure: go.Figure, title: str, x: str, y: str, references: Sequence[Reference], right: int) -> None:
     marked = any(trace.type == "scatter" and trace.mode == "markers" for trace in figure.data)
     signs = MARKS.values() if marked else DASHES.values()
     where = " &nbsp; ".join(f"{sign} {reference.label}" for sign, reference in zip(signs, references, strict=False))
     for text, size, colour, shift in ((f"<b>{title}</b>", 14, "#222222", 46), (where, 11, "#555555", 26)):
         figure.add_annotation(
-            text=text, x=0, xref="paper", y=1, yref="paper", xanchor="left", yanchor="bottom", yshift=shift,
-            showarrow=False, font={"size": size, "color": colour},
+            text=text,
+            x=0,
+            xref="paper",
+            y=1,
+            yref="paper",
+            xanchor="left",
+            yanchor="bottom",
+            yshift=shift,
+            showarrow=False,
+            font={"size": size, "color": colour},
         )
     figure.update_layout(
-        width=WIDTH, height=HEIGHT, autosize=False, font=FONT, plot_bgcolor="white", paper_bgcolor="white",
-        margin={"l": LEFT, "r": right, "t": TOP, "b": BOTTOM}, hovermode="closest",
+        width=WIDTH,
+        height=HEIGHT,
+        autosize=False,
+        font=FONT,
+        plot_bgcolor="white",
+        paper_bgcolor="white",
+        margin={"l": LEFT, "r": right, "t": TOP, "b": BOTTOM},
+        hovermode="closest",
     )
     axis = {"showline": True, "linecolor": "#888888", "ticks": "outside", "gridcolor": "#eeeeee", "zeroline": False}
     figure.update_xaxes(title_text=x, title_font_size=12, **axis)

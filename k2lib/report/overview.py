@@ -19,14 +19,28 @@ STEPS = (
     ("07", "RL", "RL checkpoint", 3, 0),
     ("08", "evaluation", "report.html", 3, 1),
 )
-ARROWS = (("01", "03"), ("02", "03"), ("03", "06"), ("06", "07"), ("07", "08"), ("03", "04"), ("03", "05"), ("05", "08"))
+ARROWS = (
+    ("01", "03"),
+    ("02", "03"),
+    ("03", "06"),
+    ("06", "07"),
+    ("07", "08"),
+    ("03", "04"),
+    ("03", "05"),
+    ("05", "08"),
+)
 WIDE, HIGH = 0.72, 0.5  # of a box, in columns and rows
 
 
 def show_machine(book: Book) -> None:
     """A small table of machine, device, profile and versions, as Markdown."""
-    lines = [("machine", machine()), ("device", device()), ("profile", book.profile.name),
-             ("threads", threads(book.profile.name)), *versions().items()]
+    lines = [
+        ("machine", machine()),
+        ("device", device()),
+        ("profile", book.profile.name),
+        ("threads", threads(book.profile.name)),
+        *versions().items(),
+    ]
     _markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines))
 
 
@@ -37,8 +51,10 @@ def show_claims() -> None:
     for claim in claims.load():
         found = published[claim.id]
         value = "" if found.record is None else f"{found.record.value:.4g}"
-        lines.append(f"| {claim.notebook[:2]} | {claim.claim} (§{claim.section}) | {claim.paper} | {claim.rule} "
-                     f"| {value} | {found.verdict} |")
+        lines.append(
+            f"| {claim.notebook[:2]} | {claim.claim} (§{claim.section}) | {claim.paper} | {claim.rule} "
+            f"| {value} | {found.verdict} |"
+        )
     _markdown("\n".join(lines))
 
 
@@ -47,32 +63,66 @@ def pipeline_figure() -> go.Figure:
     figure = go.Figure()
     place = {number: (column, -row) for number, _, _, column, row in STEPS}
     for number, title, leaves, column, row in STEPS:
-        figure.add_shape(type="rect", x0=column - WIDE / 2, x1=column + WIDE / 2, y0=-row - HIGH / 2, y1=-row + HIGH / 2,
-                         line={"color": figures.COLOURS[0], "width": 1.5}, fillcolor="#eef5fb")
+        figure.add_shape(
+            type="rect",
+            x0=column - WIDE / 2,
+            x1=column + WIDE / 2,
+            y0=-row - HIGH / 2,
+            y1=-row + HIGH / 2,
+            line={"color": figures.COLOURS[0], "width": 1.5},
+            fillcolor="#eef5fb",
+        )
         figure.add_annotation(x=column, y=-row, text=f"<b>{number} {title}</b><br>{leaves}", showarrow=False)
     for start, end in ARROWS:
         (x0, y0), (x1, y1) = place[start], place[end]
         sideways = y0 == y1
         figure.add_annotation(
-            ax=x0 + (WIDE / 2 if x1 > x0 else 0), ay=y0 - (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
-            x=x1 - (WIDE / 2 if x1 > x0 else 0), y=y1 + (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
-            xref="x", yref="y", axref="x", ayref="y", text="", showarrow=True, arrowhead=3, arrowcolor="#555555")
+            ax=x0 + (WIDE / 2 if x1 > x0 else 0),
+            ay=y0 - (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
+            x=x1 - (WIDE / 2 if x1 > x0 else 0),
+            y=y1 + (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
+            xref="x",
+            yref="y",
+            axref="x",
+            ayref="y",
+            text="",
+            showarrow=True,
+            arrowhead=3,
+            arrowcolor="#555555",
+        )
     figure.update_xaxes(visible=False, range=[-0.5, 3.5])
     figure.update_yaxes(visible=False, range=[-1.4, 0.4])
-    figure.update_layout(width=figures.WIDTH, height=260, margin={"l": 5, "r": 5, "t": 5, "b": 5}, font=figures.FONT,
-                         plot_bgcolor="white")
+    figure.update_layout(
+        width=figures.WIDTH,
+        height=260,
+        margin={"l": 5, "r": 5, "t": 5, "b": 5},
+        font=figures.FONT,
+        plot_bgcolor="white",
+    )
     return figure
 
 
 def shape_figure(config: K2Config) -> go.Figure:
     """The dimensions of this profile's model beside the released K2's, on a logarithmic axis."""
     released = K2Config.preset("kimi-k2")
-    fields = {"layers": "num_hidden_layers", "width": "hidden_size", "heads": "num_attention_heads",
-              "query latent": "q_lora_rank", "key-value latent": "kv_lora_rank", "experts": "n_routed_experts",
-              "active experts": "num_experts_per_tok", "expert width": "moe_intermediate_size", "vocabulary": "vocab_size"}
-    data = {"labels": list(fields), "bars": {
-        "this profile": [getattr(config, name) for name in fields.values()],
-        "Kimi K2": [getattr(released, name) for name in fields.values()]}}
+    fields = {
+        "layers": "num_hidden_layers",
+        "width": "hidden_size",
+        "heads": "num_attention_heads",
+        "query latent": "q_lora_rank",
+        "key-value latent": "kv_lora_rank",
+        "experts": "n_routed_experts",
+        "active experts": "num_experts_per_tok",
+        "expert width": "moe_intermediate_size",
+        "vocabulary": "vocab_size",
+    }
+    data = {
+        "labels": list(fields),
+        "bars": {
+            "this profile": [getattr(config, name) for name in fields.values()],
+            "Kimi K2": [getattr(released, name) for name in fields.values()],
+        },
+    }
     return figures.bars(data, y="size", log_y=True, title="The same parts, other numbers")
 
 

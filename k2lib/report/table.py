@@ -82,9 +82,7 @@ def _provenance(profile: str, results: Path | None) -> str:
     sources = [Ledger.load(path).provenance for path in paths if path.exists()]
     if not sources:
         return ""
-    machines = dict.fromkeys(
-        source["machine"] if source["device"] == "CPU" else source["device"] for source in sources
-    )
+    machines = dict.fromkeys(source["machine"] if source["device"] == "CPU" else source["device"] for source in sources)
     dates = sorted({source["date"] for source in sources})
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return f", measured on {', '.join(machines)}, {span}, PyTorch {sources[0]['versions']['torch']}"

@@ -16,14 +16,18 @@ def k2_policy_loss(logp: Tensor, logp_old: Tensor, rewards: Tensor, tau: float, 
     enter neither the mean reward nor the loss. ValueError for shapes that differ, τ ≤ 0, or values that are not finite.
     """
     if not logp.shape == logp_old.shape == rewards.shape or logp.ndim != 2:
-        raise ValueError(f"logp {tuple(logp.shape)}, logp_old {tuple(logp_old.shape)} and rewards {tuple(rewards.shape)} must "
-                         "all be [B, K]: B problems with K samples each")
+        raise ValueError(
+            f"logp {tuple(logp.shape)}, logp_old {tuple(logp_old.shape)} and rewards {tuple(rewards.shape)} must "
+            "all be [B, K]: B problems with K samples each"
+        )
     if not tau > 0:
         raise ValueError(f"tau is {tau}; the strength of the pull towards the sampling policy must be positive")
     keep = torch.ones_like(rewards, dtype=torch.bool) if valid is None else valid.bool()
     for name, value in (("logp", logp), ("logp_old", logp_old), ("rewards", rewards)):
         if not value.detach()[keep].isfinite().all():
-            raise ValueError(f"{name} holds a value that is not finite; mark that sample as not valid, or find its cause")
+            raise ValueError(
+                f"{name} holds a value that is not finite; mark that sample as not valid, or find its cause"
+            )
     weight = keep.to(logp.dtype)
     count = weight.sum(1, keepdim=True).clamp_min(1)
     rewards = rewards.to(logp.dtype).masked_fill(~keep, 0)

@@ -25,8 +25,13 @@ class Problem:
 
 def verifiable(n: int, seed: int, split: str = "train", per_domain: int = 6) -> list[Problem]:
     """`n` problems, half mathematics and half tool use, alternating; the splits are disjoint."""
-    maths = [Problem("mathematics", arithmetic.conversation(p)[:1], [], rewards.Mathematics(p))
-             for p in arithmetic.problems((n + 1) // 2, seed, split)]
-    tool_use = [Problem("tool use", *tasks.prefix(t), rewards.ToolUse(t)) for t in tasks.generate(n // 2, seed, split, per_domain)]
+    maths = [
+        Problem("mathematics", arithmetic.conversation(p)[:1], [], rewards.Mathematics(p))
+        for p in arithmetic.problems((n + 1) // 2, seed, split)
+    ]
+    tool_use = [
+        Problem("tool use", *tasks.prefix(t), rewards.ToolUse(t))
+        for t in tasks.generate(n // 2, seed, split, per_domain)
+    ]
     mixed = [problem for pair in zip(maths, tool_use, strict=False) for problem in pair]
     return mixed + maths[len(tool_use) :] + tool_use[len(maths) :]

@@ -39,17 +39,33 @@ def prompts(problems: list[Problem], tokenizer: Tokenizer) -> list[list[int]]:
     return [chat.encode(tokenizer, p.messages, p.tools or None)[0] for p in problems]
 
 
-def rollout(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], *, samples: int, temperature: float, seed: int,
-            compute_dtype: str = "float32") -> list[list[Sample]]:
+def rollout(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    problems: list[Problem],
+    *,
+    samples: int,
+    temperature: float,
+    seed: int,
+    compute_dtype: str = "float32",
+) -> list[list[Sample]]:
     """[problem][K] scored samples. A budget longer than the longest of the batch is never generated."""
     stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
     encoded = prompts(problems, tokenizer)
     with mixed_precision(model.embed_tokens.weight.device.type, compute_dtype):
-        completions = sample(model, [ids for ids in encoded for _ in range(samples)], temperature=temperature, seed=seed,
-                             max_new_tokens=max(p.budget for p in problems), stop_tokens=stop)
+        completions = sample(
+            model,
+            [ids for ids in encoded for _ in range(samples)],
+            temperature=temperature,
+            seed=seed,
+            max_new_tokens=max(p.budget for p in problems),
+            stop_tokens=stop,
+        )
     rows = iter(completions)
-    return [[_score(problem, ids, next(rows), tokenizer) for _ in range(samples)]
-            for problem, ids in zip(problems, encoded, strict=True)]
+    return [
+        [_score(problem, ids, next(rows), tokenizer) for _ in range(samples)]
+        for problem, ids in zip(problems, encoded, strict=True)
+    ]
 
 
 def _score(problem: Problem, prompt: list[int], completion, tokenizer: Tokenizer) -> Sample:

@@ -40,21 +40,46 @@ def temperature_at(step: int, steps: int, ends: tuple[float, float]) -> float:
     return ends[0] + (ends[1] - ends[0]) * share
 
 
-def moderate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], *, seed: int, compute_dtype: str,
-             progress: Callable[[Iterable, str, int], Iterable] | None = None) -> list[Problem]:
+def moderate(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    problems: list[Problem],
+    *,
+    seed: int,
+    compute_dtype: str,
+    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+) -> list[Problem]:
     """The problems that the model solves sometimes: neither all nor none of a few samples."""
     chunks = [problems[i : i + 64] for i in range(0, len(problems), 64)]
     kept = []
     for number, chunk in enumerate((progress or _silent)(chunks, "judge difficulty", len(chunks))):
-        rates = success_rates(rollout(model, tokenizer, chunk, samples=PROBES, temperature=1.0, seed=seed + number,
-                                      compute_dtype=compute_dtype))
+        rates = success_rates(
+            rollout(
+                model,
+                tokenizer,
+                chunk,
+                samples=PROBES,
+                temperature=1.0,
+                seed=seed + number,
+                compute_dtype=compute_dtype,
+            )
+        )
         kept += [problem for problem, rate in zip(chunk, rates, strict=True) if 0 < rate < 1]
     return kept
 
 
-def train_rl(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], heldout: list[Problem],
-             ptx: Iterator[Batch] | None, size: RLSize, *, seed: int = 0, compute_dtype: str = "float32",
-             progress: Callable[[Iterable, str, int], Iterable] | None = None) -> RLResult:
+def train_rl(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    problems: list[Problem],
+    heldout: list[Problem],
+    ptx: Iterator[Batch] | None,
+    size: RLSize,
+    *,
+    seed: int = 0,
+    compute_dtype: str = "float32",
+    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+) -> RLResult:
     """Train `model` in place and measure greedy success on `heldout` before and after.
 
     If fewer problems of moderate difficulty remain than one step needs, others fill up; `moderate` in the result tells.
@@ -63,7 +88,9 @@ def train_rl(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], held
     result.before = evaluate(model, tokenizer, heldout, compute_dtype)
     pool = moderate(model, tokenizer, problems, seed=seed, compute_dtype=compute_dtype, progress=progress)
     result.moderate = len(pool)
-    if len(pool) < size.prompts:  # a model too weak (or too strong) to have moderate problems still has something to try
+    if (
+        len(pool) < size.prompts
+    ):  # a model too weak (or too strong) to have moderate problems still has something to try
         known = {id(problem) for problem in pool}
         pool += [problem for problem in problems if id(problem) not in known][: size.prompts - len(pool)]
     optimizer = MuonClip.for_model(model, lr=size.lr)
@@ -71,21 +98,41 @@ def train_rl(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], held
     order = itertools.chain.from_iterable(rng.sample(pool, len(pool)) for _ in itertools.count())
     for step in (progress or _silent)(range(size.steps), f"RL, seed {seed}", size.steps):
         temperature = temperature_at(step, size.steps, size.temperature)
-        groups = rollout(model, tokenizer, list(itertools.islice(order, size.prompts)), samples=size.samples,
-                         temperature=temperature, seed=seed * 100_003 + step, compute_dtype=compute_dtype)
+        groups = rollout(
+            model,
+            tokenizer,
+            list(itertools.islice(order, size.prompts)),
+            samples=size.samples,
+            temperature=temperature,
+            seed=seed * 100_003 + step,
+            compute_dtype=compute_dtype,
+        )
         loss = update(model, optimizer, groups, size, tokenizer.pad_id, next(ptx) if ptx else None, compute_dtype)
         answers = [s for group in groups for s in group]
         known = [s.reward for s in answers if s.reward is not None]
-        result.history.append({
-            "reward": sum(known) / max(1, len(known)), "success": sum(s.success for s in answers) / len(answers),
-            "length": sum(len(s.answer) for s in answers) / len(answers), "temperature": temperature, "loss": loss})
+        result.history.append(
+            {
+                "reward": sum(known) / max(1, len(known)),
+                "success": sum(s.success for s in answers) / len(answers),
+                "length": sum(len(s.answer) for s in answers) / len(answers),
+                "temperature": temperature,
+                "loss": loss,
+            }
+        )
     model.eval()
     result.after = evaluate(model, tokenizer, heldout, compute_dtype)
     return result
 
 
-def update(model: K2Model, optimizer: MuonClip, groups: list[list[Sample]], size: RLSize, pad: int, ptx: Batch | None,
-           compute_dtype: str) -> float:
+def update(
+    model: K2Model,
+    optimizer: MuonClip,
+    groups: list[list[Sample]],
+    size: RLSize,
+    pad: int,
+    ptx: Batch | None,
+    compute_dtype: str,
+) -> float:
     """One optimisation step on [problem][K] samples; the policy loss.
 
     π_old is the model as it is now: its log-probabilities are those of this very forward pass, cut off from the gradient,
@@ -113,8 +160,15 @@ def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], comp
     """Greedy success, 0 or 1, of each problem."""
     found: list[float] = []
     for start in range(0, len(problems), 128):
-        groups = rollout(model, tokenizer, problems[start : start + 128], samples=1, temperature=0.0, seed=0,
-                         compute_dtype=compute_dtype)
+        groups = rollout(
+            model,
+            tokenizer,
+            problems[start : start + 128],
+            samples=1,
+            temperature=0.0,
+            seed=0,
+            compute_dtype=compute_dtype,
+        )
         found += success_rates(groups).tolist()
     return found
 

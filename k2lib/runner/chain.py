@@ -22,8 +22,13 @@ from k2lib.store import ROOT, artifacts_root
 
 
 def reproduce(
-    profile: str, *, only: list[str] | None = None, start: str | None = None, force: bool = False,
-    keep_going: bool = False, notebooks: Path = NOTEBOOKS,
+    profile: str,
+    *,
+    only: list[str] | None = None,
+    start: str | None = None,
+    force: bool = False,
+    keep_going: bool = False,
+    notebooks: Path = NOTEBOOKS,
 ) -> int:
     """Runs the notebooks that are out of date and prints where the report is; 0, or 1 when a notebook failed.
 
@@ -139,7 +144,9 @@ def _environment(root: Path, profile: str) -> Iterator[Path]:
     progress_file = root / "progress.json"
     command = f"k2 reproduce --profile {profile}"
     settings = {"K2_PROGRESS_FILE": str(progress_file), "K2_COMMAND": command, "K2_PNG": "0"}
-    settings["OMP_WAIT_POLICY"] = os.environ.get("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads starve each other on busy cores
+    settings["OMP_WAIT_POLICY"] = os.environ.get(
+        "OMP_WAIT_POLICY", "PASSIVE"
+    )  # spinning threads starve each other on busy cores
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

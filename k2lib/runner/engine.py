@@ -23,8 +23,13 @@ class Watched(Engine):
                 watch.current += 1
 
         client = PapermillNotebookClient(
-            nb_man, kernel_name=kernel_name, timeout=cell_timeout, startup_timeout=START_TIMEOUT,
-            on_cell_execute=cell_executes, extra_arguments=["--log-level=ERROR"], log=logging.getLogger("papermill"),
+            nb_man,
+            kernel_name=kernel_name,
+            timeout=cell_timeout,
+            startup_timeout=START_TIMEOUT,
+            on_cell_execute=cell_executes,
+            extra_arguments=["--log-level=ERROR"],
+            log=logging.getLogger("papermill"),
         )
         watch.client = client
         client.execute()
@@ -37,6 +42,14 @@ def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch) 
     """Executes `source` with the parameters in its own folder and writes `output` after every cell."""
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
     papermill.execute_notebook(
-        source, output, parameters, engine_name="watched", kernel_name="python3", language="python",
-        cwd=source.parent, progress_bar=False, watch=watch, cell_timeout=cell_timeout,
+        source,
+        output,
+        parameters,
+        engine_name="watched",
+        kernel_name="python3",
+        language="python",
+        cwd=source.parent,
+        progress_bar=False,
+        watch=watch,
+        cell_timeout=cell_timeout,
     )

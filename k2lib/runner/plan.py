@@ -21,7 +21,13 @@ from k2lib.store import PACKAGE, ROOT, artifacts_root, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
 CHANGES_NO_RESULT = (
-    "runner/", "books/", "cli.py", "report/html.py", "report/pages.py", "report/publish.py", "report/table.py",
+    "runner/",
+    "books/",
+    "cli.py",
+    "report/html.py",
+    "report/pages.py",
+    "report/publish.py",
+    "report/table.py",
 )
 SETTINGS = ("K2_CORPUS", "K2_LLM_BASE_URL", "K2_LLM_MODEL")  # environment variables that decide results
 

@@ -32,12 +32,20 @@ def _drop_sentence(text: str, own: dict[str, str], _other, rng: random.Random) -
 
 
 def _add_fact(text: str, _own, other: dict[str, str], rng: random.Random) -> str:
-    return f"{text} {rng.choice(('Later', 'Once'))} came a visit to {other['born_in']} in {int(other['birth_year']) + 40}."
+    return (
+        f"{text} {rng.choice(('Later', 'Once'))} came a visit to {other['born_in']} in {int(other['birth_year']) + 40}."
+    )
 
 
 def _negate(text: str, _own, _other, rng: random.Random) -> str:
-    verbs = [(" was ", " was not "), (" is ", " is not "), (" plays ", " never plays "), (" studied ", " never studied "),
-             (" worked ", " never worked "), (" wrote ", " never wrote ")]
+    verbs = [
+        (" was ", " was not "),
+        (" is ", " is not "),
+        (" plays ", " never plays "),
+        (" studied ", " never studied "),
+        (" worked ", " never worked "),
+        (" wrote ", " never wrote "),
+    ]
     old, new = rng.choice([pair for pair in verbs if pair[0] in text] or [(" ", " not ")])
     return text.replace(old, new, 1)
 
@@ -55,8 +63,14 @@ def _refuse(text: str, *_ignored) -> str:
 
 
 CORRUPTIONS: dict[str, Callable] = {
-    "wrong name or number": _swap_name, "wrong common word": _swap_word, "dropped fact": _drop_sentence, "added fact": _add_fact, "negation": _negate,
-    "cut short": _truncate, "refusal": _refuse, "swapped roles": _swap_roles,
+    "wrong name or number": _swap_name,
+    "wrong common word": _swap_word,
+    "dropped fact": _drop_sentence,
+    "added fact": _add_fact,
+    "negation": _negate,
+    "cut short": _truncate,
+    "refusal": _refuse,
+    "swapped roles": _swap_roles,
 }
 
 

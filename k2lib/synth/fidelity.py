@@ -12,13 +12,113 @@ _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)(?<![\n\"“(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
 _WORD = re.compile(r"[\w’'-]+")
 _NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|cannot|without|\w+n['’]t)\b", re.IGNORECASE)
-_REFUSAL = re.compile(r"\b(?:as an ai|i can(?:no|')t (?:help|assist|rewrite)|i(?:'m| am) (?:sorry|unable)|here is (?:the|a) rewrit)", re.IGNORECASE)
+_REFUSAL = re.compile(
+    r"\b(?:as an ai|i can(?:no|')t (?:help|assist|rewrite)|i(?:'m| am) (?:sorry|unable)|here is (?:the|a) rewrit)",
+    re.IGNORECASE,
+)
 _LEAKS = ("<text>", "</text>", "<context>", "<written>", "Keep every name, number, date")
 SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
 _CAPITALISED = re.compile(r"\b[A-Z][\w’'-]*[a-z][\w’'-]*")
 # Words that open a sentence without naming anything: a rewrite may drop or add them.
 _OPENERS = frozenset(
-    ["The", "A", "An", "In", "It", "He", "She", "They", "We", "You", "This", "That", "These", "Those", "There", "Here", "On", "At", "By", "For", "From", "With", "As", "If", "When", "While", "Since", "After", "Before", "Though", "Although", "But", "And", "Or", "So", "Yet", "Then", "Thus", "Still", "However", "What", "Who", "Where", "When", "Why", "How", "Which", "Is", "Was", "Are", "Were", "Has", "Have", "Had", "Do", "Does", "Did", "Not", "No", "One", "Some", "Many", "Most", "All", "Each", "Every", "Both", "Guest", "Dear", "Interviewer", "Note", "Question", "Answer", "Reported", "Listen", "Consider", "Readers", "People", "Ladies", "Notes", "Card", "Entry", "Chronicle", "Our", "Your", "My", "His", "Her", "Their", "Its", "To", "Of", "Let", "Tell", "Born"])
+    [
+        "The",
+        "A",
+        "An",
+        "In",
+        "It",
+        "He",
+        "She",
+        "They",
+        "We",
+        "You",
+        "This",
+        "That",
+        "These",
+        "Those",
+        "There",
+        "Here",
+        "On",
+        "At",
+        "By",
+        "For",
+        "From",
+        "With",
+        "As",
+        "If",
+        "When",
+        "While",
+        "Since",
+        "After",
+        "Before",
+        "Though",
+        "Although",
+        "But",
+        "And",
+        "Or",
+        "So",
+        "Yet",
+        "Then",
+        "Thus",
+        "Still",
+        "However",
+        "What",
+        "Who",
+        "Where",
+        "When",
+        "Why",
+        "How",
+        "Which",
+        "Is",
+        "Was",
+        "Are",
+        "Were",
+        "Has",
+        "Have",
+        "Had",
+        "Do",
+        "Does",
+        "Did",
+        "Not",
+        "No",
+        "One",
+        "Some",
+        "Many",
+        "Most",
+        "All",
+        "Each",
+        "Every",
+        "Both",
+        "Guest",
+        "Dear",
+        "Interviewer",
+        "Note",
+        "Question",
+        "Answer",
+        "Reported",
+        "Listen",
+        "Consider",
+        "Readers",
+        "People",
+        "Ladies",
+        "Notes",
+        "Card",
+        "Entry",
+        "Chronicle",
+        "Our",
+        "Your",
+        "My",
+        "His",
+        "Her",
+        "Their",
+        "Its",
+        "To",
+        "Of",
+        "Let",
+        "Tell",
+        "Born",
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -29,8 +129,11 @@ class Verdict:
 
 def verify(source: str, rewrite: str) -> Verdict:
     """The mechanical verdict on one rewrite."""
-    reasons = [*_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)), *_names(source, rewrite),
-               *_shape(source, rewrite)]
+    reasons = [
+        *_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),
+        *_names(source, rewrite),
+        *_shape(source, rewrite),
+    ]
     if len(_NEGATION.findall(source)) != len(_NEGATION.findall(rewrite)):
         reasons.append("the number of negations differs")
     return Verdict(not reasons, tuple(reasons))

@@ -55,15 +55,20 @@ async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) ->
         part: list[str] = []
         for piece in pieces(excerpt, PIECE * CHARACTERS_PER_TOKEN):
             request = _template(style).format(context=excerpt, written=" ".join(part), text=piece.strip())
-            reply = await model.complete([{"role": "user", "content": request}], temperature=0.7, max_tokens=4 * PIECE, seed=seed)
+            reply = await model.complete(
+                [{"role": "user", "content": request}], temperature=0.7, max_tokens=4 * PIECE, seed=seed
+            )
             part.append(reply.message["content"].strip())
         written.append(" ".join(part))
     rewritten = "\n\n".join(written)
-    return Rephrasing(rewritten, hashlib.sha256(text.encode()).hexdigest()[:16], style, model.model, seed, verify(text, rewritten))
+    return Rephrasing(
+        rewritten, hashlib.sha256(text.encode()).hexdigest()[:16], style, model.model, seed, verify(text, rewritten)
+    )
 
 
-async def rephrase_all(model: ChatModel, texts: Iterable[str], wanted: list[str], *, seed: int = 0,
-                       concurrency: int = 16) -> list[list[Rephrasing]]:
+async def rephrase_all(
+    model: ChatModel, texts: Iterable[str], wanted: list[str], *, seed: int = 0, concurrency: int = 16
+) -> list[list[Rephrasing]]:
     """[text][style] with a bounded number of requests in flight."""
     slots = asyncio.Semaphore(concurrency)
 

@@ -11,7 +11,9 @@ def side_by_side(source: str, rewrites: list[Rephrasing]) -> None:
     """Displays a table of the source, its rewrites and their verdicts."""
     rows = ["| style | text | verdict |", "|---|---|---|", f"| *source* | {inert(source)} | |"]
     for version in rewrites:
-        marked = " ".join(f"**{inert(word)}**" if new else inert(word) for word, new in differences(source, version.text[:LONGEST]))
+        marked = " ".join(
+            f"**{inert(word)}**" if new else inert(word) for word, new in differences(source, version.text[:LONGEST])
+        )
         verdict = "faithful" if version.verdict.faithful else "; ".join(map(inert, version.verdict.reasons))
         rows.append(f"| {version.style} ({inert(version.model)}) | {marked} | {verdict} |")
     _display("\n".join(rows))

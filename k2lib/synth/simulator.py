@@ -33,7 +33,9 @@ class Application:
     @property
     def specs(self) -> list[dict]:
         actions = self.domain.actions
-        return [tool(name, actions[action].description, actions[action].parameters) for name, action in self.tools.items()]
+        return [
+            tool(name, actions[action].description, actions[action].parameters) for name, action in self.tools.items()
+        ]
 
     def tool_for(self, action: str) -> str:
         return next(name for name, known in self.tools.items() if known == action)

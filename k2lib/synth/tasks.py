@@ -14,9 +14,25 @@ from k2lib.synth.domains import DOMAINS, Intent
 from k2lib.synth.simulator import Application, ToolSimulator
 from k2lib.synth.tools import check_call
 
-BRANDS = ["Nimbus", "Atlas", "Orbit", "Quill", "Lumen", "Harbor", "Pixel", "Comet", "Vertex", "Willow", "Zephyr", "Onyx"]
+BRANDS = [
+    "Nimbus",
+    "Atlas",
+    "Orbit",
+    "Quill",
+    "Lumen",
+    "Harbor",
+    "Pixel",
+    "Comet",
+    "Vertex",
+    "Willow",
+    "Zephyr",
+    "Onyx",
+]
 PERSONAS = {
-    "plain": "{}", "polite": "Hello, {} Thank you.", "hurried": "Quick: {}", "chatty": "Busy day today! {}",
+    "plain": "{}",
+    "polite": "Hello, {} Thank you.",
+    "hurried": "Quick: {}",
+    "chatty": "Busy day today! {}",
 }
 
 
@@ -83,7 +99,10 @@ def is_heldout(intent: Intent) -> bool:
 
 def prefix(task: Task) -> tuple[list[dict], list[dict]]:
     """(messages, tools) up to the assistant's first turn."""
-    return [{"role": "system", "content": task.system}, {"role": "user", "content": task.instruction}], task.application.specs
+    return [
+        {"role": "system", "content": task.system},
+        {"role": "user", "content": task.instruction},
+    ], task.application.specs
 
 
 def score_call(task: Task, message: dict) -> float:
@@ -111,14 +130,25 @@ def _task(id: str, application: Application, state: dict, intent: Intent, rng: r
             raise AssertionError(f"reference call {name}{arguments} of {intent.request!r} fails: {result.content}")
     rubric = Rubric(tuple(name for name, _ in reference), canonical(simulator.state), intent.answer, intent.hidden)
     persona = rng.choice(list(PERSONAS))
-    return Task(id, application, f"You are the assistant of {application.name}.", persona,
-                PERSONAS[persona].format(intent.request), state, reference, rubric, seed)
+    return Task(
+        id,
+        application,
+        f"You are the assistant of {application.name}.",
+        persona,
+        PERSONAS[persona].format(intent.request),
+        state,
+        reference,
+        rubric,
+        seed,
+    )
 
 
 def coverage(apps: list[Application]) -> dict[str, int]:
     """How much the evolution of tools has made: domains, applications, distinct tool names and specifications."""
     specs = [json.dumps(spec) for app in apps for spec in app.specs]
-    return {"domains": len({app.domain.name for app in apps}), "applications": len(apps),
-            "tool names": len({name for app in apps for name in app.tools}), "specifications": len(set(specs))}
-
-
+    return {
+        "domains": len({app.domain.name for app in apps}),
+        "applications": len(apps),
+        "tool names": len({name for app in apps for name in app.tools}),
+        "specifications": len(set(specs)),
+    }

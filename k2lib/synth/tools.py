@@ -9,7 +9,17 @@ from functools import lru_cache
 
 import jsonschema
 
-_ALLOWED = {"type", "properties", "required", "additionalProperties", "items", "enum", "anyOf", "default", "description"}
+_ALLOWED = {
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "enum",
+    "anyOf",
+    "default",
+    "description",
+}
 _TYPES = {"object", "array", "string", "integer", "number", "boolean", "null"}
 LONGEST_NAME, MOST_ENUM = 64, 500
 
@@ -28,7 +38,11 @@ def lint(spec: dict) -> list[str]:
         return ["a tool is {'type': 'function', 'function': {…}}"]
     problems = []
     name = function.get("name")
-    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.replace("_", "").replace("-", "").isalnum():
+    if (
+        not isinstance(name, str)
+        or not 0 < len(name) <= LONGEST_NAME
+        or not name.replace("_", "").replace("-", "").isalnum()
+    ):
         problems.append(f"name {name!r} must be 1 to {LONGEST_NAME} letters, digits, '_' or '-'")
     parameters = function.get("parameters", {"type": "object", "properties": {}})
     if not isinstance(parameters, dict) or parameters.get("type") != "object":
@@ -68,7 +82,9 @@ def _lint_schema(schema: object, where: str, depth: int) -> list[str]:
     elif kind not in _TYPES:
         problems.append(f"{where}: type {kind!r} is none of {', '.join(sorted(_TYPES))}")
     enum = schema.get("enum")
-    if enum is not None and (not isinstance(enum, list) or not 0 < len(enum) <= MOST_ENUM or len({type(v) for v in enum}) > 1):
+    if enum is not None and (
+        not isinstance(enum, list) or not 0 < len(enum) <= MOST_ENUM or len({type(v) for v in enum}) > 1
+    ):
         problems.append(f"{where}: enum must hold 1 to {MOST_ENUM} values of one type")
     properties = schema.get("properties", {})
     if not isinstance(properties, dict):

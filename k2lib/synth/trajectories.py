@@ -42,14 +42,23 @@ class Trajectory:
 
     def row(self) -> dict:
         """The JSONL row: OpenAI messages and tools, the rubric's verdict, provenance."""
-        return {"task_id": self.task.id, "messages": self.messages, "tools": self.tools, "seed": self.task.seed,
-                "difficulty": self.task.difficulty, "domain": self.task.application.domain.name,
-                "verdict": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)}}
+        return {
+            "task_id": self.task.id,
+            "messages": self.messages,
+            "tools": self.tools,
+            "seed": self.task.seed,
+            "difficulty": self.task.difficulty,
+            "domain": self.task.application.domain.name,
+            "verdict": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)},
+        }
 
 
 def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float = 0.0) -> list[Trajectory]:
     """All tasks in lockstep: `step` gets the running episodes and returns one assistant message for each."""
-    episodes = [Episode(task, *prefix(task), ToolSimulator(task.application, task.state, task.seed, fault_rate)) for task in tasks]
+    episodes = [
+        Episode(task, *prefix(task), ToolSimulator(task.application, task.state, task.seed, fault_rate))
+        for task in tasks
+    ]
     for _ in range(max_turns):
         running = [episode for episode in episodes if not episode.over]
         if not running:
@@ -62,8 +71,10 @@ def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float 
 def _advance(episode: Episode, message: dict) -> None:
     """One assistant message: execute its calls, or hand it to the user."""
     counter = sum(len(m.get("tool_calls") or []) for m in episode.messages)
-    calls = [call | {"id": f"functions.{call['function']['name']}:{counter + i}"}  # our counter, whatever the model wrote
-             for i, call in enumerate(message.get("tool_calls") or [])]
+    calls = [
+        call | {"id": f"functions.{call['function']['name']}:{counter + i}"}  # our counter, whatever the model wrote
+        for i, call in enumerate(message.get("tool_calls") or [])
+    ]
     episode.messages.append(message | ({"tool_calls": calls} if calls else {}))
     for call in calls:
         result = episode.simulator.call(call["function"]["name"], call["function"]["arguments"])
@@ -85,8 +96,12 @@ def _expert(episode: Episode) -> dict:
     task, messages = episode.task, episode.messages
     rng = random.Random(f"expert/{task.id}")
     mistake = rng.choice(MISTAKES) if rng.random() < MISTAKE_RATE else None
-    if task.rubric.must_ask and messages[-1]["role"] == "user" and sum(m["role"] == "user" for m in messages) == 1 \
-            and mistake != "wrong value":
+    if (
+        task.rubric.must_ask
+        and messages[-1]["role"] == "user"
+        and sum(m["role"] == "user" for m in messages) == 1
+        and mistake != "wrong value"
+    ):
         return {"role": "assistant", "content": f"Which {task.rubric.must_ask}?"}
     done = [m for m in messages if m["role"] == "tool" and not m["content"].endswith(BUSY)]
     if mistake == "gives up":
@@ -103,30 +118,50 @@ def _expert(episode: Episode) -> dict:
         text = text[:-1]
     elif mistake == "wrong value" and arguments:
         key = rng.choice(list(arguments))
-        text = json.dumps(arguments | {key: arguments[key] + 1 if isinstance(arguments[key], int) else "something else"})
-    return {"role": "assistant", "content": "",
-            "tool_calls": [{"id": "", "type": "function", "function": {"name": name, "arguments": text}}]}
+        text = json.dumps(
+            arguments | {key: arguments[key] + 1 if isinstance(arguments[key], int) else "something else"}
+        )
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "", "type": "function", "function": {"name": name, "arguments": text}}],
+    }
 
 
 def _closing(task: Task, done: list[dict]) -> str:
     if task.rubric.report is None or not done:
         return "Done."
-    return f"It is {json.loads(done[-1]['content'])}." if not done[-1]["content"].startswith("error") else "I could not find it."
+    return (
+        f"It is {json.loads(done[-1]['content'])}."
+        if not done[-1]["content"].startswith("error")
+        else "I could not find it."
+    )
 
 
-def generate(n: int, seed: int, *, max_turns: int = 8, per_domain: int = 6,
-             progress: Callable[[Iterable, str, int], Iterable] | None = None) -> tuple[list[Trajectory], dict]:
+def generate(
+    n: int,
+    seed: int,
+    *,
+    max_turns: int = 8,
+    per_domain: int = 6,
+    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+) -> tuple[list[Trajectory], dict]:
     """Trajectories of `n` training tasks that passed the judge, and what became of the others.
 
     The statistics count tasks, kept ones, the reasons of rejection, tasks by difficulty and the evolved tools.
     """
     tasks = task_factory.generate(n, seed, per_domain=per_domain)
     chunks = [tasks[i : i + 100] for i in range(0, len(tasks), 100)]
-    made = [t for chunk in (progress or _plain)(chunks, "simulate trajectories", len(chunks))
-            for t in run(chunk, expert, max_turns=max_turns, fault_rate=FAULT_RATE)]
+    made = [
+        t
+        for chunk in (progress or _plain)(chunks, "simulate trajectories", len(chunks))
+        for t in run(chunk, expert, max_turns=max_turns, fault_rate=FAULT_RATE)
+    ]
     kept = [t for t in made if t.verdict.passed]
     return kept, {
-        "tasks": len(made), "kept": len(kept), "coverage": task_factory.coverage(task_factory.applications(seed, per_domain)),
+        "tasks": len(made),
+        "kept": len(kept),
+        "coverage": task_factory.coverage(task_factory.applications(seed, per_domain)),
         "rejected": dict(Counter(reason for t in made for reason in t.verdict.reasons)),
         "difficulty": dict(Counter(t.task.difficulty for t in made)),
         "difficulty_kept": dict(Counter(t.task.difficulty for t in kept)),

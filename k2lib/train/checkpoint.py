@@ -41,10 +41,14 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
     directory = Path(directory)
     record = directory / "training.json"
     if not record.exists():
-        raise FileNotFoundError(f"{directory} is not a checkpoint of this kit: {record.name} is missing; "
-                                "run the notebook that trains it, or K2Model.from_pretrained for a released one")
+        raise FileNotFoundError(
+            f"{directory} is not a checkpoint of this kit: {record.name} is missing; "
+            "run the notebook that trains it, or K2Model.from_pretrained for a released one"
+        )
     try:
         training = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{record} is not valid JSON ({error}); delete {directory} and run its notebook again") from None
+        raise ValueError(
+            f"{record} is not valid JSON ({error}); delete {directory} and run its notebook again"
+        ) from None
     return Checkpoint(K2Model.from_pretrained(directory), Tokenizer.load(directory), training, directory)

@@ -41,8 +41,15 @@ class Snapshot:
     def save(self, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, history: list[StepRecord]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
-        torch.save({"step": step, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-                    "history": [dataclasses.asdict(r) for r in history]}, temporary)
+        torch.save(
+            {
+                "step": step,
+                "model": model.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "history": [dataclasses.asdict(r) for r in history],
+            },
+            temporary,
+        )
         temporary.replace(self.path)
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[StepRecord]]:
@@ -99,17 +106,24 @@ def train(
         with mixed_precision(device, compute_dtype):
             loss = model.loss(batch.tokens, batch.targets, batch.weights)
         if not torch.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss.item()} at step {step}; lower the learning rate {lr_at(step):g}")
+            raise FloatingPointError(
+                f"the loss is {loss.item()} at step {step}; lower the learning rate {lr_at(step):g}"
+            )
         loss.backward()
         maxima = attention_maxima(model)
         for group in optimizer.param_groups:
             group["lr"] = lr_at(step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        violation = max((float(load.max() / load.mean().clamp_min(1e-9)) - 1 for load in router_loads(model)), default=0.0)
+        violation = max(
+            (float(load.max() / load.mean().clamp_min(1e-9)) - 1 for load in router_loads(model)), default=0.0
+        )
         update_router_bias(model, bias_rate)
-        history.append(StepRecord(step, loss.item(), lr_at(step), batch.tokens.numel(),
-                                  time.perf_counter() - began, maxima, violation))
+        history.append(
+            StepRecord(
+                step, loss.item(), lr_at(step), batch.tokens.numel(), time.perf_counter() - began, maxima, violation
+            )
+        )
         if snapshot and time.monotonic() - saved > snapshot.every_seconds:
             snapshot.save(step + 1, model, optimizer, history)
             saved = time.monotonic()

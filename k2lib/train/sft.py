@@ -17,8 +17,9 @@ Row = tuple[list[int], list[bool]]
 
 def encode_rows(rows: list[dict], tokenizer: Tokenizer, seq_len: int) -> tuple[list[Row], int]:
     """Token ids and trained masks of the rows that fit `seq_len` tokens, and the number of rows that did not."""
-    encoded = [chat.encode(tokenizer, row["messages"], row.get("tools") or None, add_generation_prompt=False)
-               for row in rows]
+    encoded = [
+        chat.encode(tokenizer, row["messages"], row.get("tools") or None, add_generation_prompt=False) for row in rows
+    ]
     fitting = [(list(ids), list(mask)) for ids, mask in encoded if len(ids) <= seq_len + 1 and any(mask[1:])]
     return fitting, len(encoded) - len(fitting)
 

@@ -1,6 +1,6 @@
 """Small controlled runs behind the figures of notebook 03: the same model, data and seeds, one thing changed."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
@@ -13,30 +13,56 @@ from k2lib.train.batch import Batch
 from k2lib.train.loop import StepRecord, train
 
 
-def clip_run(config: K2Config, dataset: PackedDataset, size: ClipSize, *, tau: float | None, seed: int,
-             compute_dtype: str, progress: Callable[[Iterable, str, int], Iterable] | None = None) -> list[StepRecord]:
+def clip_run(
+    config: K2Config,
+    dataset: PackedDataset,
+    size: ClipSize,
+    *,
+    tau: float | None,
+    seed: int,
+    compute_dtype: str,
+    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+) -> list[StepRecord]:
     """One run at a constant learning rate with a short warm-up; `tau=None` is plain Muon. Seeds fix weights and data."""
     torch.manual_seed(seed)
     model = K2Model(config)
     optimizer = MuonClip.for_model(model, lr=size.lr, tau=tau)
-    source = lambda start: map(Batch.from_sequences,  # noqa: E731
-                               dataset.batches(size.batch_size, size.seq_len, seed=seed, start_step=start))
+
+    def source(start: int) -> Iterator[Batch]:
+        return map(Batch.from_sequences, dataset.batches(size.batch_size, size.seq_len, seed=seed, start_step=start))
+
     name = "Muon" if tau is None else f"MuonClip, τ = {tau:g}"
-    return train(model, optimizer, source, steps=size.steps, lr_at=lambda step: size.lr * min(1.0, (step + 1) / 10),
-                 compute_dtype=compute_dtype, progress=progress, description=f"{name}, seed {seed}")
+    return train(
+        model,
+        optimizer,
+        source,
+        steps=size.steps,
+        lr_at=lambda step: size.lr * min(1.0, (step + 1) / 10),
+        compute_dtype=compute_dtype,
+        progress=progress,
+        description=f"{name}, seed {seed}",
+    )
 
 
-def clip_study(config: K2Config, dataset: PackedDataset, size: ClipSize, *, compute_dtype: str,
-               progress: Callable | None = None) -> dict[str, list[dict]]:
+def clip_study(
+    config: K2Config, dataset: PackedDataset, size: ClipSize, *, compute_dtype: str, progress: Callable | None = None
+) -> dict[str, list[dict]]:
     """{"muon" | "muonclip": one {"loss": [step], "max_logit": [step]} a seed}; the arms of a seed see the same batches."""
+
     def summary(records: list[StepRecord]) -> dict:
-        return {"loss": [r.loss for r in records],
-                "max_logit": [max(max(heads) for heads in r.max_logits) for r in records]}
+        return {
+            "loss": [r.loss for r in records],
+            "max_logit": [max(max(heads) for heads in r.max_logits) for r in records],
+        }
 
     arms = {"muon": None, "muonclip": size.tau}
-    return {arm: [summary(clip_run(config, dataset, size, tau=tau, seed=seed, compute_dtype=compute_dtype,
-                                   progress=progress)) for seed in range(size.seeds)]
-            for arm, tau in arms.items()}
+    return {
+        arm: [
+            summary(clip_run(config, dataset, size, tau=tau, seed=seed, compute_dtype=compute_dtype, progress=progress))
+            for seed in range(size.seeds)
+        ]
+        for arm, tau in arms.items()
+    }
 
 
 def count_spikes(losses: list[float], window: int = 50, deviations: float = 6.0) -> int:

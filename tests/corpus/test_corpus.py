@@ -113,7 +113,9 @@ def test_a_manifest_accounts_for_every_token(shards, tiny_tokenizer):
     dataset = packing.PackedDataset(shards)
     assert manifest["seed"] == 7
     total = sum(s["tokens"] for s in manifest["shards"])
-    assert total == manifest["kinds"]["world"]["tokens"] == len(dataset.tokens("train")) + len(dataset.tokens("heldout"))
+    assert (
+        total == manifest["kinds"]["world"]["tokens"] == len(dataset.tokens("train")) + len(dataset.tokens("heldout"))
+    )
     assert manifest["kinds"]["world"]["documents"] == 200
     assert int((torch.cat([dataset.tokens("train"), dataset.tokens("heldout")]) == tiny_tokenizer.eos_id).sum()) == 200
 
@@ -150,11 +152,17 @@ def test_a_users_files_are_read_in_order(tmp_path):
     assert [d.text for d in read_corpus(tmp_path)] == ["plain", "# title", "one", "two", "three", "four"]
 
 
-@pytest.mark.parametrize("name, content, words", [
-    ("a.txt", b"ab\0cd", "is binary"), ("a.txt", "é".encode("latin-1"), "not UTF-8"), ("a.jsonl", b'{"text": 1}\n', "line 1: no field"),
-    ("a.jsonl", b'{"text": "x"}\n{oops\n', "line 2: not JSON"), ("a.parquet", b"PAR1 not really", "cannot be read as parquet"),
-    ("a.txt.gz", gzip.compress(b"x"), "holds no file"),
-])
+@pytest.mark.parametrize(
+    "name, content, words",
+    [
+        ("a.txt", b"ab\0cd", "is binary"),
+        ("a.txt", "é".encode("latin-1"), "not UTF-8"),
+        ("a.jsonl", b'{"text": 1}\n', "line 1: no field"),
+        ("a.jsonl", b'{"text": "x"}\n{oops\n', "line 2: not JSON"),
+        ("a.parquet", b"PAR1 not really", "cannot be read as parquet"),
+        ("a.txt.gz", gzip.compress(b"x"), "holds no file"),
+    ],
+)
 def test_unreadable_files_are_named_with_a_remedy(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=words):

@@ -83,7 +83,10 @@ def test_published_tables_are_the_papers():
     assert table.row("PaperBench Code-Dev")["Qwen3-235B-A22B"] == 13.2
     english = [r for r in published.load("table4").rows if r["english"]]
     assert len(english) == 12
-    assert {r["benchmark"].split(" (")[0] for r in english if r["values"][0] < max(r["values"])} == {"GPQA-D avg@8", "HellaSwag"}
+    assert {r["benchmark"].split(" (")[0] for r in english if r["values"][0] < max(r["values"])} == {
+        "GPQA-D avg@8",
+        "HellaSwag",
+    }
     assert len(published.load("table6").rows) == 25
     with pytest.raises(ValueError, match="'table9'"):
         published.load("table9")

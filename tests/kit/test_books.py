@@ -115,22 +115,34 @@ FAULTS = {
     "a figure past the kit": (lambda nb: _set(nb, 5, "fig.show()"), "figures go through b.show"),
     "a semicolon": (lambda nb: _set(nb, 5, "x = 1;"), "semicolon"),
     "a bare expression": (lambda nb: _set(nb, 5, "x = 1\nx"), "line 2 is a bare expression"),
-    "an error": (lambda nb: nb.cells[5].outputs.append(
-        nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])), "holds an error: E"),
-    "a shown value": (lambda nb: nb.cells[5].outputs.append(
-        nbformat.v4.new_output("execute_result", data={"text/plain": "1"})), "shows the value of its last line"),
-    "a widget": (lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output(
-        "display_data", data={"application/vnd.jupyter.widget-view+json": {}})), "holds a widget"),
-    "a figure without picture": (lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output(
-        "display_data", data={picture.MIMETYPE: {}})), "figure without a picture"),
+    "an error": (
+        lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])),
+        "holds an error: E",
+    ),
+    "a shown value": (
+        lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output("execute_result", data={"text/plain": "1"})),
+        "shows the value of its last line",
+    ),
+    "a widget": (
+        lambda nb: nb.cells[5].outputs.append(
+            nbformat.v4.new_output("display_data", data={"application/vnd.jupyter.widget-view+json": {}})
+        ),
+        "holds a widget",
+    ),
+    "a figure without picture": (
+        lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output("display_data", data={picture.MIMETYPE: {}})),
+        "figure without a picture",
+    ),
     "a cell that was not run": (lambda nb: nb.cells[5].update(execution_count=None), "was not run"),
     "an unchecked last cell": (lambda nb: nb.cells[-1].update(metadata={}), "must be b.finish()"),
     "a last cell without output": (lambda nb: nb.cells[-1].update(outputs=[]), "no committed output"),
     "two checked cells": (lambda nb: nb.cells[5].update(metadata={"tags": ["nbval-check-output"]}), "only the last"),
     "other ids": (lambda nb: nb.cells[5].update(id="mine"), "not in canonical form"),
     "an edit that was not run": (lambda nb: _set(nb, 5, "print('y')"), "edited since it was run"),
-    "a huge output": (lambda nb: nb.cells[5].outputs.append(
-        nbformat.v4.new_output("stream", name="stdout", text="x" * 1_000_001)), "stay under 1 MB"),
+    "a huge output": (
+        lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output("stream", name="stdout", text="x" * 1_000_001)),
+        "stay under 1 MB",
+    ),
     "little prose": (lambda nb: nb.cells.extend(map(nbformat.v4.new_code_cell, "abcde")), "prose should be"),
 }
 

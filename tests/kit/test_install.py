@@ -97,7 +97,9 @@ def test_pip_itself_keeps_the_present_build_under_these_constraints(tmp_path):
     file.write_text(setup.constraints_for("2.12.1+cu128", tested, setup.required_torch()))
     done = subprocess.run(
         [python, "-m", "pip", "install", "--dry-run", "--no-index", "-c", file, f"torch{setup.required_torch()}"],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0 and "Would install" not in done.stdout
     assert "already satisfied" in done.stdout

@@ -153,8 +153,11 @@ def test_an_unknown_profile_is_refused_before_anything_is_written(make, artifact
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_kill_leaves_no_half_written_artifact_and_no_process_and_the_next_run_goes_on(make, artifacts, number):
     make("00_a", COUNT)
-    path = make("01_b", "import os, pathlib; pathlib.Path('pid').write_text(str(os.getpid()))",
-                "import time, pathlib\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)")
+    path = make(
+        "01_b",
+        "import os, pathlib; pathlib.Path('pid').write_text(str(os.getpid()))",
+        "import time, pathlib\nwhile not pathlib.Path('go').exists(): time.sleep(0.1)",
+    )
     process = in_background(path.parent)
     wait(lambda: (path.parent / "pid").exists() and (path.parent / "pid").read_text())
     kernel = int((path.parent / "pid").read_text())

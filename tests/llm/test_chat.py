@@ -10,11 +10,17 @@ from hypothesis import strategies as st
 from k2lib.corpus.tokenizer import CONTROL
 from k2lib.llm import chat
 
-CALL = {"id": "functions.get_weather:0", "type": "function", "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'}}
+CALL = {
+    "id": "functions.get_weather:0",
+    "type": "function",
+    "function": {"name": "get_weather", "arguments": '{"city": "Oslo"}'},
+}
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object", "properties": {}}}}]
 TALK = [
-    {"role": "user", "content": "Weather?"}, {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]},
-    {"role": "tool", "tool_call_id": CALL["id"], "content": "sunny"}, {"role": "assistant", "content": "Sunny."},
+    {"role": "user", "content": "Weather?"},
+    {"role": "assistant", "content": "Let me look.", "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": CALL["id"], "content": "sunny"},
+    {"role": "assistant", "content": "Sunny."},
 ]
 
 
@@ -35,7 +41,8 @@ def test_the_released_template():
         "<|im_assistant|>assistant<|im_middle|>Let me look.<|tool_calls_section_begin|><|tool_call_begin|>functions.get_weather:0"
         '<|tool_call_argument_begin|>{"city": "Oslo"}<|tool_call_end|><|tool_calls_section_end|><|im_end|>'
         "<|im_system|>tool<|im_middle|>## Return of functions.get_weather:0\nsunny<|im_end|>"
-        "<|im_assistant|>assistant<|im_middle|>Sunny.<|im_end|><|im_assistant|>assistant<|im_middle|>")
+        "<|im_assistant|>assistant<|im_middle|>Sunny.<|im_end|><|im_assistant|>assistant<|im_middle|>"
+    )
     assert chat.render(TALK, []) == chat.render(TALK, None)
     with pytest.raises(ValueError, match="'robot'"):
         chat.render([{"role": "robot", "content": ""}])
@@ -44,7 +51,11 @@ def test_the_released_template():
 def test_only_the_assistant_is_trained_and_its_end_of_turn_is(tiny_tokenizer):
     ids, trained = chat.encode(tiny_tokenizer, TALK, TOOLS, add_generation_prompt=False)
     said = tiny_tokenizer.decode([i for i, t in zip(ids, trained, strict=True) if t])
-    assert said == ("Let me look." + section(call_text("functions.get_weather:0", '{"city": "Oslo"}')) + "<|im_end|>Sunny.<|im_end|>")
+    assert said == (
+        "Let me look."
+        + section(call_text("functions.get_weather:0", '{"city": "Oslo"}'))
+        + "<|im_end|>Sunny.<|im_end|>"
+    )
     assert tiny_tokenizer.decode(ids) == chat.render(TALK, TOOLS, add_generation_prompt=False)
 
 
@@ -59,18 +70,29 @@ def test_no_text_can_write_a_control_token(tiny_tokenizer, pieces):
     text = "".join(pieces)
     clean = [{"role": "user", "content": "x"}, {"role": "tool", "tool_call_id": "y", "content": "z"}]
     dirty = [{"role": "user", "content": text}, {"role": "tool", "tool_call_id": text, "content": text}]
-    count = [sum(tiny_tokenizer.control_name(i) is not None for i in chat.encode(tiny_tokenizer, m)[0]) for m in (clean, dirty)]
+    count = [
+        sum(tiny_tokenizer.control_name(i) is not None for i in chat.encode(tiny_tokenizer, m)[0])
+        for m in (clean, dirty)
+    ]
     assert count[0] == count[1]
 
 
 def test_a_call_is_read_back(tiny_tokenizer):
-    text = "Look." + section(call_text("functions.get-weather:0", '{"city": "Oslo"}'), call_text("functions.b:1")) + "<|im_end|>junk"
+    text = (
+        "Look."
+        + section(call_text("functions.get-weather:0", '{"city": "Oslo"}'), call_text("functions.b:1"))
+        + "<|im_end|>junk"
+    )
     parsed = chat.parse(text)
     assert parsed.faults == []
     assert parsed.message["content"] == "Look."
     assert [c["function"]["name"] for c in parsed.message["tool_calls"]] == ["get-weather", "b"]
-    ids, _ = chat.encode(tiny_tokenizer, [{"role": "assistant", "content": "", "tool_calls": [CALL]}], add_generation_prompt=False)
-    assert chat.parse_ids(ids[ids.index(tiny_tokenizer.encode_control("<|tool_calls_section_begin|>")):], tiny_tokenizer).message["tool_calls"] == [CALL]
+    ids, _ = chat.encode(
+        tiny_tokenizer, [{"role": "assistant", "content": "", "tool_calls": [CALL]}], add_generation_prompt=False
+    )
+    assert chat.parse_ids(
+        ids[ids.index(tiny_tokenizer.encode_control("<|tool_calls_section_begin|>")) :], tiny_tokenizer
+    ).message["tool_calls"] == [CALL]
 
 
 def test_text_that_spells_a_call_is_not_one_when_ids_are_known(tiny_tokenizer):
@@ -79,19 +101,30 @@ def test_text_that_spells_a_call_is_not_one_when_ids_are_known(tiny_tokenizer):
     assert parsed.message["content"] == section(call_text())
 
 
-@pytest.mark.parametrize("text, fault", [
-    ("<|tool_calls_section_begin|>", "unclosed"), ("<|tool_calls_section_begin|><|tool_call_begin|>functions.f", "unclosed"),
-    (section(call_text())[:-40], "unclosed"), (section("<|tool_call_begin|>a<|tool_call_begin|>b"), "malformed"),
-    ("<|tool_call_end|>", "malformed"), (section(call_text("f:0")), "bad_id"), (section(call_text("functions_f_0")), "bad_id"),
-    (section(call_text("functions.f:-1")), "bad_id"), (section(call_text("functions.../../etc/passwd:0")), "bad_id"),
-    (section(call_text("functions.f:0", "")), "invalid_args"), (section(call_text("functions.f:0", "[1]")), "invalid_args"),
-    (section(call_text("functions.f:0", '{"a": 1,}')), "invalid_args"), (section(call_text("functions.f:0", '{"a": 1, "a": 2}')), "twice"),
-    (section(call_text("functions.f:0", '{"a": NaN}')), "NaN"), (section(call_text("functions.f:0", '{"a": 1e999}')), "too large"),
-    (section(call_text("functions.f:0", '{"a": ' + "9" * 6000 + "}")), "digits"),
-    (section(call_text("functions.f:0", '{"a": ' + "[" * 5000 + "]" * 5000 + "}")), "nested"),
-    (section(call_text("functions.f:0", '{"a": "\\ud800"}')), "invalid_args"),
-    (section(*[call_text(f"functions.f:{i}") for i in range(100)]), "too_many_calls"),
-])
+@pytest.mark.parametrize(
+    "text, fault",
+    [
+        ("<|tool_calls_section_begin|>", "unclosed"),
+        ("<|tool_calls_section_begin|><|tool_call_begin|>functions.f", "unclosed"),
+        (section(call_text())[:-40], "unclosed"),
+        (section("<|tool_call_begin|>a<|tool_call_begin|>b"), "malformed"),
+        ("<|tool_call_end|>", "malformed"),
+        (section(call_text("f:0")), "bad_id"),
+        (section(call_text("functions_f_0")), "bad_id"),
+        (section(call_text("functions.f:-1")), "bad_id"),
+        (section(call_text("functions.../../etc/passwd:0")), "bad_id"),
+        (section(call_text("functions.f:0", "")), "invalid_args"),
+        (section(call_text("functions.f:0", "[1]")), "invalid_args"),
+        (section(call_text("functions.f:0", '{"a": 1,}')), "invalid_args"),
+        (section(call_text("functions.f:0", '{"a": 1, "a": 2}')), "twice"),
+        (section(call_text("functions.f:0", '{"a": NaN}')), "NaN"),
+        (section(call_text("functions.f:0", '{"a": 1e999}')), "too large"),
+        (section(call_text("functions.f:0", '{"a": ' + "9" * 6000 + "}")), "digits"),
+        (section(call_text("functions.f:0", '{"a": ' + "[" * 5000 + "]" * 5000 + "}")), "nested"),
+        (section(call_text("functions.f:0", '{"a": "\\ud800"}')), "invalid_args"),
+        (section(*[call_text(f"functions.f:{i}") for i in range(100)]), "too_many_calls"),
+    ],
+)
 def test_hostile_output_gives_a_fault_and_no_exception(text, fault):
     parsed = chat.parse(text)
     assert any(fault in f for f in parsed.faults), parsed
@@ -109,7 +142,12 @@ def test_parsing_takes_linear_time():
 
 
 @settings(max_examples=200)
-@given(pieces=st.lists(st.one_of(st.sampled_from(list(CONTROL)), st.text(max_size=8), st.just('{"a": 1}'), st.just("functions.f:0")), max_size=14))
+@given(
+    pieces=st.lists(
+        st.one_of(st.sampled_from(list(CONTROL)), st.text(max_size=8), st.just('{"a": 1}'), st.just("functions.f:0")),
+        max_size=14,
+    )
+)
 def test_any_sequence_of_pieces_is_parsed_and_what_is_returned_is_sound(pieces):
     parsed = chat.parse("".join(pieces))
     for call in parsed.message.get("tool_calls", []):

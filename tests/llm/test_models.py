@@ -10,9 +10,14 @@ import pytest
 from k2lib import K2Config, K2Model, llm
 from k2lib.profiles import SMOKE
 
-GOOD = {"id": "x", "object": "chat.completion", "created": 0, "model": "served", "usage":
-        {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
-        "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}]}
+GOOD = {
+    "id": "x",
+    "object": "chat.completion",
+    "created": 0,
+    "model": "served",
+    "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
+}
 ASK = [{"role": "user", "content": "hi"}]
 
 
@@ -62,11 +67,21 @@ def test_throttling_and_server_errors_are_tried_again(server):
     assert len(asked) == 3
 
 
-@pytest.mark.parametrize("status, body, words", [
-    (200, b"<html>proxy login</html>", "no chat endpoint"), (200, GOOD | {"choices": []}, "no choices"),
-    (200, GOOD | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": None}}]}, "neither text"),
-    (401, {"error": {"message": "bad key"}}, "K2_LLM_API_KEY"), (500, {"error": {"message": "down"}}, "failed"),
-])
+@pytest.mark.parametrize(
+    "status, body, words",
+    [
+        (200, b"<html>proxy login</html>", "no chat endpoint"),
+        (200, GOOD | {"choices": []}, "no choices"),
+        (
+            200,
+            GOOD
+            | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": None}}]},
+            "neither text",
+        ),
+        (401, {"error": {"message": "bad key"}}, "K2_LLM_API_KEY"),
+        (500, {"error": {"message": "down"}}, "failed"),
+    ],
+)
 def test_what_is_no_reply_is_an_error_that_names_the_endpoint(server, status, body, words):
     url, answers, _ = server
     answers.append((status, body))

@@ -21,7 +21,12 @@ def test_every_number_comes_back_within_half_a_step(rows, columns, exponent, see
     q, scale = quantize_fp8(x)
     assert q.dtype == torch.float8_e4m3fn and scale.shape == (rows, -(-columns // 128))
     back = dequantize_fp8(q, scale)
-    largest = torch.nn.functional.pad(x.abs(), (0, -columns % 128)).unflatten(1, (-1, 128)).amax(2).repeat_interleave(128, 1)[:, :columns]
+    largest = (
+        torch.nn.functional.pad(x.abs(), (0, -columns % 128))
+        .unflatten(1, (-1, 128))
+        .amax(2)
+        .repeat_interleave(128, 1)[:, :columns]
+    )
     assert ((back - x).abs() <= torch.maximum(x.abs() / 16, largest / 448 * 2**-10) * 1.0001).all()
 
 
@@ -101,7 +106,7 @@ def test_a_freed_tensors_address_is_not_mistaken_for_it():
     with ActivationStore(Policy(offload=True)):
         total = sum(((x * i).exp() * 1.0).sin().sum() for i in range(1, 6))
     total.backward()
-    expected, = torch.autograd.grad(sum((x * i).exp().sin().sum() for i in range(1, 6)), x)
+    (expected,) = torch.autograd.grad(sum((x * i).exp().sin().sum() for i in range(1, 6)), x)
     torch.testing.assert_close(x.grad, expected)
 
 

@@ -39,8 +39,11 @@ def test_one_token_uses_the_weights_that_its_gradient_touches():
     config = parity.cases()["K2"]
     model = parity.random_model(config, 0)
     model(torch.tensor([[5]])).sum().backward()
-    touched = sum(int((p.grad.flatten(1) != 0).any(1).sum()) * p.grad[0].numel() if "experts.gate_up" in name else 0
-                  for name, p in model.named_parameters() if p.dim() == 3)
+    touched = sum(
+        int((p.grad.flatten(1) != 0).any(1).sum()) * p.grad[0].numel() if "experts.gate_up" in name else 0
+        for name, p in model.named_parameters()
+        if p.dim() == 3
+    )
     assert touched == 2 * config.num_experts_per_tok * 2 * 32 * 64  # two sparse layers, gate and up of two experts
     expert = 3 * 64 * 32
     count = accounting.count_parameters(config)
@@ -71,8 +74,11 @@ def test_doubling_the_heads_costs_what_the_paper_says_when_only_the_nope_part_is
     doubled = K2.replace(num_attention_heads=128)
     exact = accounting.inference_flops(doubled, 131_072) / accounting.inference_flops(K2, 131_072)
     assert exact == pytest.approx(1.865, abs=0.001)
-    plain = [2 * accounting.count_parameters(c).activated_with_embedding
-             + accounting.attention_flops(c, 131_072, c.qk_nope_head_dim + c.v_head_dim) for c in (K2, doubled)]
+    plain = [
+        2 * accounting.count_parameters(c).activated_with_embedding
+        + accounting.attention_flops(c, 131_072, c.qk_nope_head_dim + c.v_head_dim)
+        for c in (K2, doubled)
+    ]
     assert plain[1] / plain[0] == pytest.approx(1.83, abs=0.005)
 
 

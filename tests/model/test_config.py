@@ -8,17 +8,53 @@ from k2lib.config import K2Config, YaRN, gate_scale
 
 NANO = K2Config.preset("nano")
 RELEASED = {  # K2-Instruct's published values
-    "architectures": ["DeepseekV3ForCausalLM"], "model_type": "kimi_k2", "vocab_size": 163840, "hidden_size": 7168,
-    "intermediate_size": 18432, "moe_intermediate_size": 2048, "num_hidden_layers": 61, "num_attention_heads": 64,
-    "num_key_value_heads": 64, "n_shared_experts": 1, "n_routed_experts": 384, "routed_scaling_factor": 2.827,
-    "kv_lora_rank": 512, "q_lora_rank": 1536, "qk_rope_head_dim": 64, "v_head_dim": 128, "qk_nope_head_dim": 128,
-    "topk_method": "noaux_tc", "n_group": 1, "topk_group": 1, "num_experts_per_tok": 8, "moe_layer_freq": 1,
-    "first_k_dense_replace": 1, "norm_topk_prob": True, "scoring_func": "sigmoid", "aux_loss_alpha": 0.001,
-    "seq_aux": True, "hidden_act": "silu", "max_position_embeddings": 131072, "initializer_range": 0.02,
-    "rms_norm_eps": 1e-6, "rope_theta": 50000.0, "attention_bias": False, "tie_word_embeddings": False,
-    "num_nextn_predict_layers": 0, "bos_token_id": 163584, "eos_token_id": 163585, "use_cache": True,
-    "rope_scaling": {"type": "yarn", "factor": 32.0, "beta_fast": 1.0, "beta_slow": 1.0, "mscale": 1.0,
-                     "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096},
+    "architectures": ["DeepseekV3ForCausalLM"],
+    "model_type": "kimi_k2",
+    "vocab_size": 163840,
+    "hidden_size": 7168,
+    "intermediate_size": 18432,
+    "moe_intermediate_size": 2048,
+    "num_hidden_layers": 61,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 64,
+    "n_shared_experts": 1,
+    "n_routed_experts": 384,
+    "routed_scaling_factor": 2.827,
+    "kv_lora_rank": 512,
+    "q_lora_rank": 1536,
+    "qk_rope_head_dim": 64,
+    "v_head_dim": 128,
+    "qk_nope_head_dim": 128,
+    "topk_method": "noaux_tc",
+    "n_group": 1,
+    "topk_group": 1,
+    "num_experts_per_tok": 8,
+    "moe_layer_freq": 1,
+    "first_k_dense_replace": 1,
+    "norm_topk_prob": True,
+    "scoring_func": "sigmoid",
+    "aux_loss_alpha": 0.001,
+    "seq_aux": True,
+    "hidden_act": "silu",
+    "max_position_embeddings": 131072,
+    "initializer_range": 0.02,
+    "rms_norm_eps": 1e-6,
+    "rope_theta": 50000.0,
+    "attention_bias": False,
+    "tie_word_embeddings": False,
+    "num_nextn_predict_layers": 0,
+    "bos_token_id": 163584,
+    "eos_token_id": 163585,
+    "use_cache": True,
+    "rope_scaling": {
+        "type": "yarn",
+        "factor": 32.0,
+        "beta_fast": 1.0,
+        "beta_slow": 1.0,
+        "mscale": 1.0,
+        "mscale_all_dim": 1.0,
+        "original_max_position_embeddings": 4096,
+    },
 }
 
 
@@ -30,8 +66,9 @@ def test_the_later_release_differs_in_its_context_only():
     later = RELEASED | {"max_position_embeddings": 262144, "rope_scaling": RELEASED["rope_scaling"] | {"factor": 64.0}}
     config = K2Config.from_dict(later)
     assert (config.yarn.factor, config.max_position_embeddings) == (64.0, 262144)
-    assert config.replace(yarn=K2Config.preset("kimi-k2").yarn, max_position_embeddings=131072) == \
-        K2Config.preset("kimi-k2")
+    assert config.replace(yarn=K2Config.preset("kimi-k2").yarn, max_position_embeddings=131072) == K2Config.preset(
+        "kimi-k2"
+    )
 
 
 @pytest.mark.parametrize("name", ["nano", "small", "moonlight", "deepseek-v3", "kimi-k2"])
@@ -49,42 +86,51 @@ def test_a_config_that_transformers_wrote_is_read(yarn):
     assert K2Config.from_dict(DeepseekV3Config(**fields).to_dict()) == config
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"n_group": 3}, "16 is not divisible by n_group 3; choose n_group from 1, 2, 4, 8, 16"),
-    ({"n_group": 16}, "n_group 16 leaves one expert a group"),
-    ({"topk_group": 2}, "topk_group 2 exceeds n_group 1"),
-    ({"n_group": 8, "topk_group": 1}, "num_experts_per_tok 4 exceeds the 2 experts in topk_group = 1"),
-    ({"qk_rope_head_dim": 15}, "qk_rope_head_dim is 15; rotary positions turn pairs"),
-    ({"num_experts_per_tok": 17}, "num_experts_per_tok is 17 but n_routed_experts is 16"),
-    ({"num_attention_heads": 0}, "num_attention_heads is 0; give an integer of at least 1"),
-    ({"hidden_size": "256"}, "hidden_size is '256'; give an integer"),
-    ({"hidden_size": 100}, "hidden_size is 100; the experts' grouped products need a multiple of 8"),
-    ({"q_lora_rank": 0}, "q_lora_rank is 0; give a rank of at least 1"),
-    ({"first_k_dense_replace": 9}, "first_k_dense_replace is 9 but there are 4 layers"),
-    ({"n_shared_experts": -1}, "n_shared_experts is -1; give an integer of at least 0"),
-    ({"rms_norm_eps": 0.0}, "rms_norm_eps is 0.0; give a number above 0"),
-    ({"model_type": "llama"}, "model_type is 'llama'; this class describes kimi_k2 and deepseek_v3"),
-    ({"widht": 3}, "K2Config has no field widht"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"n_group": 3}, "16 is not divisible by n_group 3; choose n_group from 1, 2, 4, 8, 16"),
+        ({"n_group": 16}, "n_group 16 leaves one expert a group"),
+        ({"topk_group": 2}, "topk_group 2 exceeds n_group 1"),
+        ({"n_group": 8, "topk_group": 1}, "num_experts_per_tok 4 exceeds the 2 experts in topk_group = 1"),
+        ({"qk_rope_head_dim": 15}, "qk_rope_head_dim is 15; rotary positions turn pairs"),
+        ({"num_experts_per_tok": 17}, "num_experts_per_tok is 17 but n_routed_experts is 16"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0; give an integer of at least 1"),
+        ({"hidden_size": "256"}, "hidden_size is '256'; give an integer"),
+        ({"hidden_size": 100}, "hidden_size is 100; the experts' grouped products need a multiple of 8"),
+        ({"q_lora_rank": 0}, "q_lora_rank is 0; give a rank of at least 1"),
+        ({"first_k_dense_replace": 9}, "first_k_dense_replace is 9 but there are 4 layers"),
+        ({"n_shared_experts": -1}, "n_shared_experts is -1; give an integer of at least 0"),
+        ({"rms_norm_eps": 0.0}, "rms_norm_eps is 0.0; give a number above 0"),
+        ({"model_type": "llama"}, "model_type is 'llama'; this class describes kimi_k2 and deepseek_v3"),
+        ({"widht": 3}, "K2Config has no field widht"),
+    ],
+)
 def test_what_cannot_be_built_is_refused_in_a_sentence(change, sentence):
     with pytest.raises(ValueError) as error:
         NANO.replace(**change)
     assert sentence in str(error.value)
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"model_type": "qwen3_moe"}, "model_type is 'qwen3_moe'; this model supports 'kimi_k2' or 'deepseek_v3'"),
-    ({"scoring_func": "softmax"}, "scoring_func is 'softmax'; this model supports 'sigmoid'"),
-    ({"tie_word_embeddings": True}, "tie_word_embeddings is True"),
-    ({"rope_interleave": False}, "rope_interleave is False"),
-    ({"num_key_value_heads": 8}, "num_key_value_heads is 8 but num_attention_heads is 64"),
-    ({"sliding_window": 128}, "unknown config field sliding_window"),
-    ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling of type 'linear' is not supported"),
-    ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_scaling lacks original_max_position_embeddings"),
-    ({"rope_scaling": RELEASED["rope_scaling"] | {"factor": 0.5}}, "YaRN's factor is 0.5"),
-    ({"rope_scaling": RELEASED["rope_scaling"] | {"attention_factor": 2.0}}, "YaRN with an attention_factor"),
-    ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, "rope_theta is 50000.0 but rope_parameters say"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"model_type": "qwen3_moe"}, "model_type is 'qwen3_moe'; this model supports 'kimi_k2' or 'deepseek_v3'"),
+        ({"scoring_func": "softmax"}, "scoring_func is 'softmax'; this model supports 'sigmoid'"),
+        ({"tie_word_embeddings": True}, "tie_word_embeddings is True"),
+        ({"rope_interleave": False}, "rope_interleave is False"),
+        ({"num_key_value_heads": 8}, "num_key_value_heads is 8 but num_attention_heads is 64"),
+        ({"sliding_window": 128}, "unknown config field sliding_window"),
+        ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling of type 'linear' is not supported"),
+        ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_scaling lacks original_max_position_embeddings"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"factor": 0.5}}, "YaRN's factor is 0.5"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"attention_factor": 2.0}}, "YaRN with an attention_factor"),
+        (
+            {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
+            "rope_theta is 50000.0 but rope_parameters say",
+        ),
+    ],
+)
 def test_a_config_of_another_architecture_is_refused(change, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
         K2Config.from_dict(RELEASED | change)

@@ -121,15 +121,18 @@ def test_mixed_precision_stays_near_fp32(model):
         assert (torch.tensor(completion.logprobs) - exact).abs().max() < 0.2
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"prompts": [[1], []]}, "every prompt needs at least one token"),
-    ({"prompts": []}, "every prompt needs at least one token"),
-    ({"prompts": [[1, 128]]}, "token 128 is outside the model's vocabulary of 128"),
-    ({"max_new_tokens": 0}, "max_new_tokens = 0"),
-    ({"temperature": -1.0}, "temperature = -1.0"),
-    ({"top_p": 0.0}, "top_p = 0.0"),
-    ({"max_new_tokens": 512}, "a prompt of 1 tokens and 512 new ones exceed the model's 512 positions"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"prompts": [[1], []]}, "every prompt needs at least one token"),
+        ({"prompts": []}, "every prompt needs at least one token"),
+        ({"prompts": [[1, 128]]}, "token 128 is outside the model's vocabulary of 128"),
+        ({"max_new_tokens": 0}, "max_new_tokens = 0"),
+        ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"top_p": 0.0}, "top_p = 0.0"),
+        ({"max_new_tokens": 512}, "a prompt of 1 tokens and 512 new ones exceed the model's 512 positions"),
+    ],
+)
 def test_settings_out_of_range_are_refused(model, change, sentence):
     settings = {"prompts": [[1]], "max_new_tokens": 2} | change
     with pytest.raises(ValueError, match=r"^[^\n]+$") as error:

@@ -95,18 +95,29 @@ def test_a_save_that_fails_leaves_the_old_checkpoint(saved, monkeypatch):
     assert os.listdir(saved[1].parent) == ["model"]
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    (lambda t: t.pop("model.norm.weight"), "1 missing (model.norm.weight)"),
-    (lambda t: t.update(extra=torch.ones(2)), "1 not in the model (extra)"),
-    (lambda t: t.update({"model.norm.weight": torch.ones(3)}),
-     "1 misshapen (model.norm.weight: [3] on disk, [64] in the model)"),
-    (lambda t: t.update({"model.norm.weight": torch.ones(64, dtype=torch.int64)}),
-     "1 of a type that holds no weights (model.norm.weight: I64)"),
-    (lambda t: [t.pop(name) for name in list(t) if ".experts.3." in name],
-     "6 missing (model.layers.1.mlp.experts.3.gate_proj.weight, "),
-    (lambda t: t.update({"lm_head.weight": t["lm_head.weight"].to(torch.float8_e4m3fn)}),
-     "1 missing (lm_head.weight_scale_inv)"),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda t: t.pop("model.norm.weight"), "1 missing (model.norm.weight)"),
+        (lambda t: t.update(extra=torch.ones(2)), "1 not in the model (extra)"),
+        (
+            lambda t: t.update({"model.norm.weight": torch.ones(3)}),
+            "1 misshapen (model.norm.weight: [3] on disk, [64] in the model)",
+        ),
+        (
+            lambda t: t.update({"model.norm.weight": torch.ones(64, dtype=torch.int64)}),
+            "1 of a type that holds no weights (model.norm.weight: I64)",
+        ),
+        (
+            lambda t: [t.pop(name) for name in list(t) if ".experts.3." in name],
+            "6 missing (model.layers.1.mlp.experts.3.gate_proj.weight, ",
+        ),
+        (
+            lambda t: t.update({"lm_head.weight": t["lm_head.weight"].to(torch.float8_e4m3fn)}),
+            "1 missing (lm_head.weight_scale_inv)",
+        ),
+    ],
+)
 def test_tensors_that_do_not_fit_are_listed(saved, change, sentence):
     rewrite(saved[1], change)
     with pytest.raises(ValueError, match=r"^[^\n]+$") as error:

@@ -64,8 +64,10 @@ def test_the_chunked_loss_is_cross_entropy(rows):
     torch.manual_seed(rows)
     hidden, weight = torch.randn(rows, 16, requires_grad=True), torch.randn(50, 16, requires_grad=True)
     targets, weights = torch.randint(0, 50, (rows,)), torch.rand(rows)
-    mine, plain = loss.LinearCrossEntropy.apply(hidden, weight, targets, weights), \
-        loss.reference(hidden, weight, targets, weights)
+    mine, plain = (
+        loss.LinearCrossEntropy.apply(hidden, weight, targets, weights),
+        loss.reference(hidden, weight, targets, weights),
+    )
     torch.testing.assert_close(mine, plain)
     for a, b in zip(gradients(mine, hidden, weight), gradients(plain, hidden, weight), strict=True):
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
@@ -103,8 +105,10 @@ def test_rotation_depends_on_the_distance_only():
     q, k = torch.randn(2, 1, config.qk_rope_head_dim)
 
     def product(query_at, key_at):
-        q_turned, k_turned = (rope.rotate(x, *rope.rotation(config, frequencies, torch.tensor([at])))
-                              for x, at in ((q, query_at), (k, key_at)))
+        q_turned, k_turned = (
+            rope.rotate(x, *rope.rotation(config, frequencies, torch.tensor([at])))
+            for x, at in ((q, query_at), (k, key_at))
+        )
         return float((q_turned * k_turned).sum())
 
     assert product(9, 4) == pytest.approx(product(105, 100), abs=1e-4)

@@ -39,8 +39,14 @@ def test_logits_loss_and_every_gradient_equal_on_random_configs(seed):
 def test_greedy_generation_equals_token_for_token(seed):
     config, ours, theirs = both(seed)
     tokens = torch.randint(0, config.vocab_size, (3, 17))
-    expected = theirs.generate(tokens, attention_mask=torch.ones_like(tokens), max_new_tokens=24, do_sample=False,
-                               eos_token_id=None, pad_token_id=0)
+    expected = theirs.generate(
+        tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=24,
+        do_sample=False,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
     assert torch.equal(ours.generate(tokens, max_new_tokens=24), expected)
 
 

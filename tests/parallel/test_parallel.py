@@ -21,10 +21,21 @@ CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320, "nu
 @pytest.fixture(scope="module")
 def job(tiny_tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shards")
-    documents = [Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(300)]
+    documents = [
+        Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(300)
+    ]
     packing.write_shards(documents, tiny_tokenizer, folder, 1 << 20, {})
-    return {"config": CONFIG.to_dict(), "steps": 3, "batch_size": 8, "seq_len": 32, "microbatches": 4, "lr": 5e-3, "seed": 0,
-            "shards": folder, "timeout": 120}
+    return {
+        "config": CONFIG.to_dict(),
+        "steps": 3,
+        "batch_size": 8,
+        "seq_len": 32,
+        "microbatches": 4,
+        "lr": 5e-3,
+        "seed": 0,
+        "shards": folder,
+        "timeout": 120,
+    }
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,13 @@ def test_loss_and_gradient_are_the_papers(b, k, tau, seed):
     logp, old, rewards = (torch.randn(b, k, dtype=torch.float64, generator=g) for _ in range(3))
     logp.requires_grad_()
     loss = k2_policy_loss(logp, old, rewards, tau)
-    expected = sum(sum((rewards[x, i] - rewards[x].mean() - tau * (logp[x, i] - old[x, i])) ** 2 for i in range(k)) / k for x in range(b)) / b
+    expected = (
+        sum(
+            sum((rewards[x, i] - rewards[x].mean() - tau * (logp[x, i] - old[x, i])) ** 2 for i in range(k)) / k
+            for x in range(b)
+        )
+        / b
+    )
     torch.testing.assert_close(loss, expected)
     (gradient,) = torch.autograd.grad(loss, logp)
     advantage = rewards - rewards.mean(1, keepdim=True)
@@ -33,7 +39,9 @@ def test_loss_and_gradient_are_the_papers(b, k, tau, seed):
 
 def test_the_minimum_is_at_advantage_over_tau():
     rewards = torch.tensor([[1.0, 0.0]])
-    assert k2_policy_loss(torch.tensor([[5.0, -5.0]]), torch.zeros(1, 2), rewards, tau=0.1).item() == pytest.approx(0.0, abs=1e-9)
+    assert k2_policy_loss(torch.tensor([[5.0, -5.0]]), torch.zeros(1, 2), rewards, tau=0.1).item() == pytest.approx(
+        0.0, abs=1e-9
+    )
 
 
 def test_unknown_rewards_leave_mean_and_loss():
@@ -70,13 +78,21 @@ def test_the_temperature_decays_from_end_to_end():
 @pytest.fixture
 def model(tiny_tokenizer):
     torch.manual_seed(0)
-    return K2Model(K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size, "num_hidden_layers": 2}))
+    return K2Model(
+        K2Config.preset("nano").replace(
+            **SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size, "num_hidden_layers": 2}
+        )
+    )
 
 
 def letters(tokenizer, wanted: str) -> Problem:
     """A problem whose answer must begin with a given letter: learnable from nothing."""
-    return Problem("mathematics", [{"role": "user", "content": f"say {wanted}"}], [],
-                   lambda turn: float(turn.message["content"].strip().startswith(wanted)))
+    return Problem(
+        "mathematics",
+        [{"role": "user", "content": f"say {wanted}"}],
+        [],
+        lambda turn: float(turn.message["content"].strip().startswith(wanted)),
+    )
 
 
 def test_samples_are_whole_and_overlong_answers_are_penalised(model, tiny_tokenizer):

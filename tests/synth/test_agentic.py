@@ -19,7 +19,11 @@ SINGLE = next(t for t in TRAIN if t.difficulty == "single call")
 
 def message(name, arguments):
     text = arguments if isinstance(arguments, str) else json.dumps(arguments)
-    return {"role": "assistant", "content": "", "tool_calls": [{"id": "", "type": "function", "function": {"name": name, "arguments": text}}]}
+    return {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [{"id": "", "type": "function", "function": {"name": name, "arguments": text}}],
+    }
 
 
 def test_every_evolved_tool_passes_the_lint_and_there_are_many():
@@ -29,18 +33,29 @@ def test_every_evolved_tool_passes_the_lint_and_there_are_many():
     assert found["tool names"] >= 40
 
 
-@pytest.mark.parametrize("spec", [
-    {}, 5, None, {"type": "function", "function": {"name": "a b"}}, {"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}},
-    tool("f", "", {"x": {"type": "dict"}}), tool("f", "", {"x": {"type": "string", "pattern": "(a+)+$"}}),
-    tool("f", "", {"x": {"$ref": "http://example.org/x"}}), tool("f", "", {"x": {"enum": list(range(1000)), "type": "integer"}}),
-])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        5,
+        None,
+        {"type": "function", "function": {"name": "a b"}},
+        {"type": "function", "function": {"name": "f", "parameters": {"type": "array"}}},
+        tool("f", "", {"x": {"type": "dict"}}),
+        tool("f", "", {"x": {"type": "string", "pattern": "(a+)+$"}}),
+        tool("f", "", {"x": {"$ref": "http://example.org/x"}}),
+        tool("f", "", {"x": {"enum": list(range(1000)), "type": "integer"}}),
+    ],
+)
 def test_the_lint_rejects_what_a_served_model_would_not_understand(spec):
     assert lint(spec)
 
 
 def test_tasks_are_deterministic_disjoint_and_of_every_difficulty():
     assert tasks.generate(300, 0) == TRAIN
-    wishes = [{(t.instruction.split(maxsplit=0)[0], json.dumps(t.reference)) for t in split} for split in (TRAIN, HELDOUT)]
+    wishes = [
+        {(t.instruction.split(maxsplit=0)[0], json.dumps(t.reference)) for t in split} for split in (TRAIN, HELDOUT)
+    ]
     assert not wishes[0] & wishes[1]
     assert {t.difficulty for t in TRAIN} == {"single call", "asks first", "multi-step"}
     assert len({t.application.domain.name for t in TRAIN}) == 7
@@ -53,11 +68,17 @@ def test_the_reference_calls_reach_the_rubrics_state():
         assert tasks.canonical(simulator.state) == task.rubric.final_state
 
 
-@pytest.mark.parametrize("name, arguments, words", [
-    ("nope", "{}", "unknown tool"), ("__class__", "{}", "unknown tool"), (SINGLE.reference[0][0], "{", "not JSON"),
-    (SINGLE.reference[0][0], "[]", "arguments"), (SINGLE.reference[0][0], '{"zzz": 1}', "unexpected argument 'zzz'"),
-    (SINGLE.reference[0][0], "[" * 100_000, "not JSON"),
-])
+@pytest.mark.parametrize(
+    "name, arguments, words",
+    [
+        ("nope", "{}", "unknown tool"),
+        ("__class__", "{}", "unknown tool"),
+        (SINGLE.reference[0][0], "{", "not JSON"),
+        (SINGLE.reference[0][0], "[]", "arguments"),
+        (SINGLE.reference[0][0], '{"zzz": 1}', "unexpected argument 'zzz'"),
+        (SINGLE.reference[0][0], "[" * 100_000, "not JSON"),
+    ],
+)
 def test_hostile_calls_are_refused_and_leave_the_state_alone(name, arguments, words):
     simulator = ToolSimulator(SINGLE.application, SINGLE.state)
     result = simulator.call(name, arguments)
@@ -109,7 +130,9 @@ def test_the_filter_keeps_exactly_what_passed_and_counts_the_rest():
 
 
 def test_call_ids_are_ours_and_count_through_the_conversation():
-    played = [t for t in trajectories.generate(200, 1)[0] if sum(len(m.get("tool_calls") or []) for m in t.messages) > 1]
+    played = [
+        t for t in trajectories.generate(200, 1)[0] if sum(len(m.get("tool_calls") or []) for m in t.messages) > 1
+    ]
     ids = [c["id"] for m in played[0].messages for c in m.get("tool_calls") or []]
     assert [int(i.rsplit(":", 1)[1]) for i in ids] == list(range(len(ids)))
 

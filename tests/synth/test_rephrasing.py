@@ -29,24 +29,39 @@ def test_scripted_rewrites_are_faithful_different_and_labelled():
     flat = [(source, v) for source, versions in zip(SOURCES, REWRITES, strict=True) for v in versions]
     assert sum(v.verdict.faithful for _, v in flat) / len(flat) > 0.97
     assert all(v.text != source and v.model == "scripted" for source, v in flat)
-    assert rephrase.run(rephrase.rephrase(ScriptedChat(0), SOURCES[0], "letter")).text == REWRITES[0][rephrase.styles().index("letter")].text
+    assert (
+        rephrase.run(rephrase.rephrase(ScriptedChat(0), SOURCES[0], "letter")).text
+        == REWRITES[0][rephrase.styles().index("letter")].text
+    )
 
 
 @pytest.mark.parametrize("kind", ["wrong name or number", "added fact", "negation", "refusal", "cut short"])
 def test_what_can_be_counted_is_caught(kind):
     facts = [{f.relation: f.value for f in WORLD.facts(p)} for p in WORLD.people]
-    wrong = [not verify(s, corrupt(kind, v[0].text, facts[i], facts[i + 1], RNG)).faithful for i, (s, v) in enumerate(zip(SOURCES, REWRITES, strict=True))]
+    wrong = [
+        not verify(s, corrupt(kind, v[0].text, facts[i], facts[i + 1], RNG)).faithful
+        for i, (s, v) in enumerate(zip(SOURCES, REWRITES, strict=True))
+    ]
     assert sum(wrong) / len(wrong) >= 0.9
 
 
-@pytest.mark.parametrize("source, rewrite, words", [
-    ("He paid 12 euros.", "He paid 13 euros.", "number 12 is missing"), ("We met Anna in Oslo.", "We met Anna in Rome.", "name Oslo"),
-    ("It is safe.", "It is not safe.", "negations"), ("A long tale of many things and more. " * 5, "Short.", "length"),
-    ("One fine day it rained a lot here.", "One fine day it rained a", "middle of a sentence"),
-    ("The cat sat on a mat near the old door.", "As an AI I cannot do that. The cat sat on a mat near the old door.", "refuses"),
-    ("The cat sat on a mat near the door.", "<text>The cat sat on the mat by a door.</text>", "instructions"),
-    ("The cat sat on a mat near the old door.", "The cat sat on a mat near the old door.", "copy"),
-])
+@pytest.mark.parametrize(
+    "source, rewrite, words",
+    [
+        ("He paid 12 euros.", "He paid 13 euros.", "number 12 is missing"),
+        ("We met Anna in Oslo.", "We met Anna in Rome.", "name Oslo"),
+        ("It is safe.", "It is not safe.", "negations"),
+        ("A long tale of many things and more. " * 5, "Short.", "length"),
+        ("One fine day it rained a lot here.", "One fine day it rained a", "middle of a sentence"),
+        (
+            "The cat sat on a mat near the old door.",
+            "As an AI I cannot do that. The cat sat on a mat near the old door.",
+            "refuses",
+        ),
+        ("The cat sat on a mat near the door.", "<text>The cat sat on the mat by a door.</text>", "instructions"),
+        ("The cat sat on a mat near the old door.", "The cat sat on a mat near the old door.", "copy"),
+    ],
+)
 def test_each_reason_is_given(source, rewrite, words):
     verdict = verify(source, rewrite)
     assert not verdict.faithful

@@ -33,7 +33,9 @@ def run(steps: int, snapshot: Snapshot | None = None, stop_after: int | None = N
     def killed(iterable, _description, _total):
         yield from itertools.islice(iterable, stop_after)
 
-    history = train(model, optimizer, counting, steps=steps, lr_at=lambda step: 1e-2, progress=killed, snapshot=snapshot)
+    history = train(
+        model, optimizer, counting, steps=steps, lr_at=lambda step: 1e-2, progress=killed, snapshot=snapshot
+    )
     return model, history
 
 
