@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from k2lib.optim.newton_schulz import newton_schulz
-from k2lib.optim.qk_clip import HeadReport, QKClip
+from k2lib.optim.qk_clip import HeadReport, QKClip, attention_modules
 
 RMS = 0.2  # of an update; Moonlight, Table 8: within AdamW's usual 0.2 to 0.4
 
@@ -61,6 +61,7 @@ class MuonClip(torch.optim.Optimizer):
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
+        self.attention: dict[str, nn.Module] = {}  # what the clip acts on, by name
 
     @classmethod
     def for_model(cls, model: nn.Module, lr: float, *, tau: float | None = 100.0, **settings) -> "MuonClip":
@@ -82,7 +83,9 @@ class MuonClip(torch.optim.Optimizer):
             for (algorithm, blocks), params in groups.items()
             if params
         ]
-        return cls(described, lr, qk_clip=None if tau is None else QKClip(model, tau), **settings)
+        optimizer = cls(described, lr, qk_clip=None if tau is None else QKClip(tau), **settings)
+        optimizer.attention = attention_modules(model) if tau is not None else {}
+        return optimizer
 
     @property
     def clip_report(self) -> dict[str, HeadReport]:
@@ -102,7 +105,7 @@ class MuonClip(torch.optim.Optimizer):
                 self._adamw(group)
         self._muon([group for group in self.param_groups if group["algorithm"] == "muon"])
         if self.qk_clip:
-            self.qk_clip.step()
+            self.qk_clip.step(self.attention)
         return loss
 
     def _muon(self, groups: list[dict]) -> None:

@@ -24,25 +24,27 @@ class HeadReport:
 
 
 class QKClip:
-    """Clips every attention module of `model`; call `step()` after the optimizer's step, once an optimisation step."""
+    """Clips the heads of attention modules; call `step(model)` once an optimisation step, after the optimizer's own.
 
-    def __init__(self, model: nn.Module, tau: float = 100.0):
+    Works beside any optimizer; `MuonClip` calls it itself. `report` holds what the last step saw, by module name.
+    """
+
+    def __init__(self, tau: float = 100.0):
         if not tau > 0:
             raise ValueError(f"tau is {tau}; the threshold of QK-Clip must be positive (the paper uses 100)")
         self.tau = tau
-        self.modules = {name: module for name, module in model.named_modules() if hasattr(module, "qk_parts")}
-        if not self.modules:
-            raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
         self.ever_clipped: dict[str, Tensor] = {}
         self.report: dict[str, HeadReport] = {}
 
     @torch.no_grad()
-    def step(self) -> dict[str, HeadReport]:
-        """Scale the heads above τ and clear the maxima. FloatingPointError, before any weight changes, for a non-finite one.
+    def step(self, model: nn.Module | dict[str, nn.Module]) -> dict[str, HeadReport]:
+        """Scale the heads above τ of a model (or of its attention modules by name) and clear the maxima.
 
-        A module without a maximum (no training forward since the last step) is left alone.
+        A module without a maximum (no training forward since the last step) is left alone. ValueError if there is no
+        attention module; FloatingPointError, before any weight changes, for a maximum that is not finite.
         """
-        seen = {name: module.max_logits for name, module in self.modules.items() if module.max_logits is not None}
+        modules = attention_modules(model) if isinstance(model, nn.Module) else model
+        seen = {name: module.max_logits for name, module in modules.items() if module.max_logits is not None}
         if seen:
             finite = torch.stack([maxima.isfinite().all() for maxima in seen.values()]).tolist()
             for name, fine in zip(seen, finite, strict=True):
@@ -53,13 +55,13 @@ class QKClip:
                     )
         for name, maxima in seen.items():
             gamma = self.tau / maxima.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
-            for part in self.modules[name].qk_parts():
+            for part in modules[name].qk_parts():
                 rows = part.weight.view(part.heads, -1, part.weight.shape[-1])[:, part.start : part.stop]
                 rows.mul_((gamma**part.exponent).to(rows.dtype)[:, None, None])
             clipped = gamma < 1
             self.ever_clipped[name] = clipped | self.ever_clipped.get(name, torch.zeros_like(clipped))
             self.report[name] = HeadReport(maxima, gamma, self.ever_clipped[name])
-            self.modules[name].max_logits = None
+            modules[name].max_logits = None
         return self.report
 
     def state_dict(self) -> dict:
@@ -67,3 +69,11 @@ class QKClip:
 
     def load_state_dict(self, state: dict) -> None:
         self.tau, self.ever_clipped = state["tau"], dict(state["ever_clipped"])
+
+
+def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules of `model` that QK-Clip can act on, by name; ValueError if there are none."""
+    found = {name: module for name, module in model.named_modules() if hasattr(module, "qk_parts")}
+    if not found:
+        raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
+    return found
