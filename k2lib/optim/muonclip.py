@@ -1,12 +1,12 @@
 """MuonClip: Muon for hidden matrices, AdamW for the rest, QK-Clip after the update (Algorithm 1, §2.1).
 
-M ← μM + G;  O = NewtonSchulz(μM + G) · 0.2 · √max(n, m);  W ← W − η(O + λW).  The factor gives Muon's update the root mean
-square that AdamW's has, so one learning rate and one weight decay serve both. Same-shaped matrices of the whole model are
-orthogonalised in one batched call; a stack [E, n, m] is E matrices, a fused [gate | up] two.
+M ← μM + G;  O = NewtonSchulz(μM + G) · 0.2 · √max(n, m);  W ← W − η(O + λW).  The factor gives Muon's update the root
+mean square that AdamW's has, so one learning rate and one weight decay serve both. Same-shaped matrices of the whole
+model are orthogonalised in one batched call; a stack [E, n, m] is E matrices, a fused [gate | up] two.
 
 What surprised: an expert that no token chose has a zero gradient but not a zero momentum, and because orthogonalisation
-forgets magnitudes it would keep receiving full-sized updates from stale directions for hundreds of steps. A matrix whose
-gradient is exactly zero is therefore left alone in that step.
+forgets magnitudes it would keep receiving full-sized updates from stale directions for hundreds of steps. An expert
+whose gradient is exactly zero is therefore left alone in that step, weight decay included; its momentum fades on.
 """
 
 from collections import defaultdict
@@ -14,18 +14,21 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.optim.adamw import adamw
 
 from k2lib.optim.newton_schulz import newton_schulz
-from k2lib.optim.qk_clip import HeadReport, QKClip, attention_modules
+from k2lib.optim.qk_clip import HeadReport, QKClip
 
 RMS = 0.2  # of an update; Moonlight, Table 8: within AdamW's usual 0.2 to 0.4
+BATCH = 1 << 26  # numbers orthogonalised in one call, which bounds the working memory to a few times 256 MB
 
 
 class MuonClip(torch.optim.Optimizer):
-    """A `torch.optim.Optimizer`; each group says `algorithm`: "muon" (matrices) or "adamw".
+    """A `torch.optim.Optimizer`; each group says `algorithm`: "muon" (matrices, the default) or "adamw".
 
-    Moonlight's constants are the defaults. `blocks` of a group is the number of equal matrices stacked in the rows of each
-    weight (2 for a fused gate and up projection). Use `MuonClip.for_model` to get the groups and the clip.
+    Moonlight's constants are the defaults. A parameter [E, n, m] of a Muon group is a stack of E matrices; `blocks` of
+    a group is the number of equal matrices stacked in the rows of each (2 for a fused gate and up projection).
+    Gradients are never modified; a parameter without one is skipped. `for_model` makes the groups and the clip.
     """
 
     def __init__(
@@ -52,16 +55,16 @@ class MuonClip(torch.optim.Optimizer):
             weight_decay=weight_decay,
             momentum=momentum,
             ns_steps=ns_steps,
-            coefficients=coefficients,
             betas=betas,
             eps=eps,
+            coefficients=coefficients,
             algorithm="muon",
             blocks=1,
-        )
+            fused=True,
+        )  # AdamW's steps live, and are loaded, where the parameters are
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
-        self.attention: dict[str, nn.Module] = {}  # what the clip acts on, by name
 
     @classmethod
     def for_model(cls, model: nn.Module, lr: float, *, tau: float | None = 100.0, **settings) -> "MuonClip":
@@ -69,23 +72,34 @@ class MuonClip(torch.optim.Optimizer):
 
         tau=None leaves the clip out: plain Muon.
         """
-        embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}
+        embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}  # a tied head is among them
         groups: dict[tuple[str, int], list] = defaultdict(list)
         for name, parameter in model.named_parameters():
             if not parameter.requires_grad:
                 continue
-            on_adamw = parameter.ndim < 2 or id(parameter) in embeddings or name.split(".")[-2:-1] == ["lm_head"]
-            blocks = 2 if name.endswith("gate_up_proj") else 1
-            groups["adamw", 1] += [(name, parameter)] if on_adamw else []
-            groups["muon", blocks] += [] if on_adamw else [(name, parameter)]
+            head = name.split(".")[-2:-1] == ["lm_head"]
+            matrix = parameter.ndim in (2, 3) and id(parameter) not in embeddings and not head
+            blocks = 2 if matrix and name.endswith("gate_up_proj") else 1
+            groups["muon" if matrix else "adamw", blocks].append((name, parameter))
         described = [
             {"params": params, "algorithm": algorithm, "blocks": blocks}
             for (algorithm, blocks), params in groups.items()
-            if params
         ]
-        optimizer = cls(described, lr, qk_clip=None if tau is None else QKClip(tau), **settings)
-        optimizer.attention = attention_modules(model) if tau is not None else {}
-        return optimizer
+        return cls(described, lr, qk_clip=None if tau is None else QKClip(model, tau), **settings)
+
+    def add_param_group(self, param_group: dict) -> None:
+        """ValueError for an unknown algorithm, or a parameter that is no stack of `blocks` matrices in a Muon group."""
+        super().add_param_group(param_group)
+        group = self.param_groups[-1]
+        algorithm, blocks = group["algorithm"], group["blocks"]
+        if algorithm not in ("muon", "adamw"):
+            raise ValueError(f"algorithm {algorithm!r} is unknown; choose 'muon' for matrices or 'adamw' for the rest")
+        for name, parameter in _named(group):
+            if algorithm == "muon" and (parameter.ndim not in (2, 3) or parameter.shape[-2] % blocks):
+                raise ValueError(
+                    f"{name} {tuple(parameter.shape)} is no stack of matrices with rows in {blocks} equal "
+                    "blocks; put it into a group with algorithm='adamw', or choose blocks that fit"
+                )
 
     @property
     def clip_report(self) -> dict[str, HeadReport]:
@@ -94,87 +108,91 @@ class MuonClip(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update, then clip. FloatingPointError naming the parameter, before anything changes, if a gradient is not finite."""
+        """Update, then clip.
+
+        FloatingPointError naming the parameter or the attention module, before anything changes, if a gradient or a
+        maximum logit is not finite; the caller may skip that batch and go on.
+        """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         self._refuse_non_finite()
+        maxima = self.qk_clip.maxima() if self.qk_clip else {}
         for group in self.param_groups:
             if group["algorithm"] == "adamw":
                 self._adamw(group)
         self._muon([group for group in self.param_groups if group["algorithm"] == "muon"])
         if self.qk_clip:
-            self.qk_clip.step(self.attention)
+            self.qk_clip.clip(maxima)
         return loss
 
     def _muon(self, groups: list[dict]) -> None:
-        batches: dict[tuple, list] = defaultdict(list)  # matrices of one shape, whatever layer they come from
+        batches: dict[tuple, list] = defaultdict(list)  # parameters of equal matrices, whatever layer they come from
         for group in groups:
             for parameter in group["params"]:
-                if parameter.grad is None:
-                    continue
-                state = self.state[parameter]
-                if not state:
-                    state["momentum"] = torch.zeros_like(parameter)
-                momentum = state["momentum"].mul_(group["momentum"]).add_(parameter.grad)
-                direction = parameter.grad.add(momentum, alpha=group["momentum"])
-                n, m = parameter.shape[-2] // group["blocks"], parameter.shape[-1]
-                key = (min(n, m), max(n, m), group["ns_steps"], group["coefficients"], parameter.device)
-                batches[key].append((parameter, direction.reshape(-1, n, m), group))
-        for (_, m, steps, coefficients, _), entries in batches.items():
-            wide = [d if d.shape[-2] <= d.shape[-1] else d.mT for _, d, _ in entries]
-            orthogonal = newton_schulz(torch.cat(wide), steps, coefficients, self.ns_dtype).split(
-                [w.shape[0] for w in wide]
-            )
-            for (parameter, direction, group), update in zip(entries, orthogonal, strict=True):
-                update = update if direction.shape[-2] <= direction.shape[-1] else update.mT
-                update = update.to(parameter.dtype).reshape(parameter.shape)
-                decay = group["lr"] * group["weight_decay"]
-                alive = 1.0
-                if parameter.ndim == 3:
-                    alive = parameter.grad.flatten(1).any(1).to(parameter.dtype)[:, None, None]
-                    update = update * alive
-                parameter.mul_(1 - decay * alive).add_(update, alpha=-group["lr"] * RMS * m**0.5)
+                if parameter.grad is not None:
+                    n, m = parameter.shape[-2] // group["blocks"], parameter.shape[-1]
+                    key = (n, m, group["ns_steps"], group["coefficients"], parameter.dtype, parameter.device)
+                    batches[key].append((parameter, group))
+        for (n, m, steps, coefficients, *_), entries in batches.items():
+            for few in _bounded(entries):
+                directions = self._directions(few).view(-1, n, m)
+                orthogonal = newton_schulz(directions, steps, coefficients, self.ns_dtype)
+                updates = orthogonal.reshape(-1).split([parameter.numel() for parameter, _ in few])
+                for (parameter, group), update in zip(few, updates, strict=True):
+                    _apply(parameter, update.view(parameter.shape), RMS * max(n, m) ** 0.5, group)
+
+    def _directions(self, entries: list[tuple[Tensor, dict]]) -> Tensor:
+        """M ← μM + G, then μM + G with the new M (Nesterov), of all parameters one after another in one buffer."""
+        buffer = entries[0][0].new_empty(sum(parameter.numel() for parameter, _ in entries))
+        parts = buffer.split([parameter.numel() for parameter, _ in entries])
+        for (parameter, group), part in zip(entries, parts, strict=True):
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            torch.add(parameter.grad, state["momentum"], alpha=group["momentum"], out=state["momentum"])
+            torch.add(parameter.grad, state["momentum"], alpha=group["momentum"], out=part.view(parameter.shape))
+        return buffer
 
     def _adamw(self, group: dict) -> None:
         params = [p for p in group["params"] if p.grad is not None]
-        if not params:
-            return
         for p in params:
             if not self.state[p]:
-                self.state[p].update(step=torch.zeros(()), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p))
+                self.state[p].update(
+                    step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
+                )
         states = [self.state[p] for p in params]
-        torch._fused_adamw_(
+        adamw(
             params,
             [p.grad for p in params],
             [s["exp_avg"] for s in states],
             [s["exp_avg_sq"] for s in states],
             [],
-            _advance([s["step"] for s in states]),
-            lr=group["lr"],
+            [s["step"] for s in states],
+            fused=True,
+            amsgrad=False,
             beta1=group["betas"][0],
             beta2=group["betas"][1],
+            lr=group["lr"],
             weight_decay=group["weight_decay"],
             eps=group["eps"],
-            amsgrad=False,
             maximize=False,
         )
 
     def _refuse_non_finite(self) -> None:
-        named = [
-            (group.get("param_names", [None] * len(group["params"]))[i], p)
-            for group in self.param_groups
-            for i, p in enumerate(group["params"])
-            if p.grad is not None
-        ]
-        norms = torch._foreach_norm([p.grad for _, p in named], float("inf")) if named else []
-        if norms and not torch.stack(norms).isfinite().all():
-            name, p = next(entry for entry, norm in zip(named, norms, strict=True) if not norm.isfinite())
-            raise FloatingPointError(
-                f"the gradient of {name or f'a parameter of shape {tuple(p.shape)}'} is not finite; "
-                "nothing was changed. Skip this batch, or lower the learning rate"
-            )
+        named = [entry for group in self.param_groups for entry in _named(group) if entry[1].grad is not None]
+        norms = torch._foreach_norm([p.grad for _, p in named]) if named else []
+        if not norms or torch.stack([norm.float().to(norms[0].device) for norm in norms]).isfinite().all():
+            return
+        for name, parameter in named:  # a norm may also overflow, so now look closely
+            if not parameter.grad.isfinite().all():
+                if self.qk_clip:
+                    self.qk_clip.forget()
+                raise FloatingPointError(
+                    f"the gradient of {name} is not finite; nothing was changed. Skip this batch, "
+                    "or lower the learning rate"
+                )
 
     def state_dict(self) -> dict:
         return super().state_dict() | ({"qk_clip": self.qk_clip.state_dict()} if self.qk_clip else {})
@@ -187,6 +205,29 @@ class MuonClip(torch.optim.Optimizer):
             self.qk_clip.load_state_dict(clip)
 
 
-def _advance(steps: list[Tensor]) -> list[Tensor]:
-    torch._foreach_add_(steps, 1)
-    return steps
+def _apply(parameter: Tensor, update: Tensor, scale: float, group: dict) -> None:
+    """W ← W − η(scale · O + λW), but not for the idle matrices of a stack."""
+    rate, decay = group["lr"], group["lr"] * group["weight_decay"]
+    if parameter.ndim == 3:
+        alive = parameter.grad.flatten(1).any(1).to(parameter.dtype)[:, None, None]
+        parameter.mul_(1 - decay * alive).addcmul_(update.to(parameter.dtype), alive, value=-rate * scale)
+    else:
+        parameter.mul_(1 - decay).add_(update, alpha=-rate * scale)
+
+
+def _bounded(entries: list[tuple]) -> Iterable[list[tuple]]:
+    """The entries (parameter first) in runs of at most BATCH numbers, at least one entry each."""
+    run, size = [], 0
+    for entry in entries:
+        if run and size + entry[0].numel() > BATCH:
+            yield run
+            run, size = [], 0
+        run.append(entry)
+        size += entry[0].numel()
+    yield run
+
+
+def _named(group: dict) -> list[tuple[str, Tensor]]:
+    """(name, parameter); the shape serves as a name where the caller gave none."""
+    names = group.get("param_names") or [f"the parameter of shape {tuple(p.shape)}" for p in group["params"]]
+    return list(zip(names, group["params"], strict=True))

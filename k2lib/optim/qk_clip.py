@@ -1,17 +1,25 @@
 """QK-Clip: heads whose largest attention logit passed τ have their query and key weights shrunk (Algorithm 1, §2.1).
 
 For head h with largest logit S_h > τ: γ_h = τ/S_h, and its logits must shrink by exactly γ_h. In latent attention both
-nope parts take √γ_h and the rotary query γ_h, because its key is shared by all heads; shared key and values stay. The clip acts
-after the update on a maximum measured before it, so τ is a soft cap: the next step may exceed it by one update's growth.
+nope parts take √γ_h and the rotary query γ_h, because its key is shared by all heads; shared key and values stay. The
+clip acts after the update on a maximum measured before it, so τ is a soft cap: the next step may exceed it by one
+update's growth.
 
-Any module takes part that has `max_logits` ([H] fp32 or None, the running maximum since the last step) and `qk_parts()`
-(rows of weights and the power of γ each takes). No other knowledge of the model is needed, and any optimizer can be used.
+Any module takes part that has `max_logits` ([H] fp32 or None, the running maximum since the last step) and
+`qk_parts()`, rows of weights or biases with the power of γ that each takes. No other knowledge of the model is
+needed, and any optimizer can be used. The paper is silent on keys that a group of heads shares (grouped-query
+attention). Here such a key takes the smallest γ of its group and each query makes up the difference, so that every
+head's logits shrink by its own γ and no other. Heads of a group are neighbours.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+
+UNSEEN = -torch.inf  # the maximum of a module that did not run; neutral in a maximum over ranks
 
 
 @dataclass(frozen=True)
@@ -24,45 +32,80 @@ class HeadReport:
 
 
 class QKClip:
-    """Clips the heads of attention modules; call `step(model)` once an optimisation step, after the optimizer's own.
+    """Clips every attention module of `model`; call `step()` after the optimizer's step, once an optimisation step.
 
-    Works beside any optimizer; `MuonClip` calls it itself. `report` holds what the last step saw, by module name.
+    Without a model at the start, give it to `step(model)`. `group` is the process group of the data-parallel ranks,
+    over which maxima are taken in one collective; all its ranks must then call `step`.
     """
 
-    def __init__(self, tau: float = 100.0):
+    def __init__(self, model: nn.Module | None = None, tau: float = 100.0, group: dist.ProcessGroup | None = None):
         if not tau > 0:
             raise ValueError(f"tau is {tau}; the threshold of QK-Clip must be positive (the paper uses 100)")
-        self.tau = tau
+        self.tau, self.group = tau, group
+        self.modules = {} if model is None else attention_modules(model)
         self.ever_clipped: dict[str, Tensor] = {}
         self.report: dict[str, HeadReport] = {}
 
-    @torch.no_grad()
-    def step(self, model: nn.Module | dict[str, nn.Module]) -> dict[str, HeadReport]:
-        """Scale the heads above τ of a model (or of its attention modules by name) and clear the maxima.
+    @property
+    def heads_ever_clipped(self) -> int:
+        """How many heads were clipped at least once. The paper: 12.7% of K2's in its first 70,000 steps."""
+        return sum(int(heads.sum()) for heads in self.ever_clipped.values())
 
-        A module without a maximum (no training forward since the last step) is left alone. ValueError if there is no
-        attention module; FloatingPointError, before any weight changes, for a maximum that is not finite.
+    @torch.no_grad()
+    def step(self, model: nn.Module | None = None) -> dict[str, HeadReport]:
+        """Scale the heads above τ and clear the maxima; reports of the modules that ran since the last step.
+
+        FloatingPointError, before any weight changes, for a non-finite maximum.
         """
-        modules = attention_modules(model) if isinstance(model, nn.Module) else model
-        seen = {name: module.max_logits for name, module in modules.items() if module.max_logits is not None}
-        if seen:
-            finite = torch.stack([maxima.isfinite().all() for maxima in seen.values()]).tolist()
-            for name, fine in zip(seen, finite, strict=True):
-                if not fine:
-                    raise FloatingPointError(
-                        f"{name} has a non-finite maximum logit {seen[name].tolist()}; no weight was "
-                        "changed. Lower the learning rate, or resume from an earlier checkpoint"
-                    )
-        for name, maxima in seen.items():
-            gamma = self.tau / maxima.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
-            for part in modules[name].qk_parts():
-                rows = part.weight.view(part.heads, -1, part.weight.shape[-1])[:, part.start : part.stop]
-                rows.mul_((gamma**part.exponent).to(rows.dtype)[:, None, None])
+        if model is not None:
+            self.modules = attention_modules(model)
+        return self.clip(self.maxima())
+
+    @torch.no_grad()
+    def maxima(self) -> dict[str, Tensor]:
+        """[H] of every module that ran, over all ranks. FloatingPointError, maxima cleared, if one is not finite.
+
+        Cleared, because they belong to a step that cannot be taken: the weights have not moved, so the next forward
+        pass measures them again, and one bad batch does not stop all steps after it.
+        """
+        local = [_local(module) for module in self.modules.values()]
+        if not local:
+            return {}
+        packed = torch.cat(local)
+        packed = torch.where(packed.isnan(), torch.inf, packed)  # a maximum over ranks may lose a NaN
+        if self.group is not None:
+            dist.all_reduce(packed, op=dist.ReduceOp.MAX, group=self.group)
+        found = {}
+        values = packed.cpu().split([len(m) for m in local])  # the one wait for the device
+        for name, largest, value in zip(self.modules, packed.split([len(m) for m in local]), values, strict=True):
+            if (value == torch.inf).any():
+                self.forget()
+                raise FloatingPointError(
+                    f"{name or 'the module'} has a non-finite maximum logit {value.tolist()}; no "
+                    "weight was changed. Skip this batch, or lower the learning rate"
+                )
+            if (value != UNSEEN).any():
+                found[name] = largest
+        return found
+
+    @torch.no_grad()
+    def clip(self, maxima: Mapping[str, Tensor]) -> dict[str, HeadReport]:
+        """Scale by given maxima {module name: [H]}, as `maxima()` returns them, and clear the modules' own."""
+        for name, largest in maxima.items():
+            gamma = self.tau / largest.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
+            _scale(self.modules[name].qk_parts(), gamma)
             clipped = gamma < 1
-            self.ever_clipped[name] = clipped | self.ever_clipped.get(name, torch.zeros_like(clipped))
-            self.report[name] = HeadReport(maxima, gamma, self.ever_clipped[name])
-            modules[name].max_logits = None
-        return self.report
+            if name in self.ever_clipped:
+                clipped = clipped | self.ever_clipped[name].to(clipped.device)
+            self.ever_clipped[name] = clipped
+            self.report[name] = HeadReport(largest, gamma, clipped)
+        self.forget()
+        return {name: self.report[name] for name in maxima}
+
+    def forget(self) -> None:
+        """Clear the running maxima, as after a step that is skipped because its forward pass cannot be trusted."""
+        for module in self.modules.values():
+            module.max_logits = None
 
     def state_dict(self) -> dict:
         return {"tau": self.tau, "ever_clipped": dict(self.ever_clipped)}
@@ -72,8 +115,34 @@ class QKClip:
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """The modules of `model` that QK-Clip can act on, by name; ValueError if there are none."""
+    """{name: module} of those with `qk_parts()`; ValueError if there is none."""
     found = {name: module for name, module in model.named_modules() if hasattr(module, "qk_parts")}
     if not found:
         raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
     return found
+
+
+def _local(module: nn.Module) -> Tensor:
+    """[H] fp32 maxima of a module on this rank. One that did not run still takes its place in the collective."""
+    if module.max_logits is not None:
+        return module.max_logits.float()
+    parts = module.qk_parts()  # queries have all the heads
+    return torch.full((max(part.heads for part in parts),), UNSEEN, device=parts[0].weight.device)
+
+
+def _scale(parts: list, gamma: Tensor) -> None:
+    """Multiply each part's rows by its share of γ [H]; parts of fewer than H heads are the keys of groups of heads."""
+    excess = torch.ones_like(gamma)  # [H] what a shared key took beyond a head's own share; its query gives it back
+    for part in parts:
+        if part.heads < len(gamma):
+            least = gamma.view(part.heads, -1).amin(1)
+            _multiply(part, least**part.exponent)
+            excess = (gamma / least.repeat_interleave(len(gamma) // part.heads)) ** part.exponent
+    for part in parts:
+        if part.heads == len(gamma):
+            _multiply(part, gamma**part.exponent * excess)
+
+
+def _multiply(part, factor: Tensor) -> None:
+    rows = part.weight.view(part.heads, -1, *part.weight.shape[1:])[:, part.start : part.stop]  # of a weight or a bias
+    rows.mul_(factor.to(rows.dtype).view(-1, *[1] * (rows.ndim - 1)))

@@ -183,7 +183,7 @@ def test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves()
     model(tokens)
     attention = model.layers[0].self_attn
     attention.max_logits = torch.tensor([8.0, 1.0, 2.0, -3.0])
-    report = QKClip(tau=2.0).step(model)["layers.0.self_attn"]
+    report = QKClip(model, tau=2.0).step()["layers.0.self_attn"]
     with torch.no_grad():
         after, same = logits(model, tokens)
     gamma = torch.tensor([0.25, 1.0, 1.0, 1.0])
@@ -202,18 +202,18 @@ def test_a_non_finite_maximum_is_refused_before_any_weight_changes(bad):
     model.layers[0].self_attn.max_logits = torch.tensor([500.0, 1, 1, 1])
     model.layers[2].self_attn.max_logits = torch.tensor([1.0, bad, 1, 1])
     with pytest.raises(FloatingPointError, match=r"layers\.2\.self_attn"):
-        QKClip(tau=100.0).step(model)
+        QKClip(model, tau=100.0).step()
     assert torch.equal(weight, model.layers[0].self_attn.q_b_proj.weight)
 
 
 def test_without_a_forward_pass_or_without_tau_nothing_is_clipped():
     model = K2Model(TINY)
-    assert QKClip(tau=1.0).step(model) == {}
+    assert QKClip(model, tau=1.0).step() == {}
     assert MuonClip.for_model(model, lr=0.1, tau=None).clip_report == {}
     with pytest.raises(ValueError, match="tau is 0"):
-        QKClip(tau=0)
+        QKClip(model, tau=0)
     with pytest.raises(ValueError, match="qk_parts"):
-        QKClip().step(nn.Linear(2, 2))
+        QKClip(nn.Linear(2, 2))
 
 
 def test_the_schedule_warms_up_holds_and_falls_to_a_tenth():
@@ -224,3 +224,89 @@ def test_the_schedule_warms_up_holds_and_falls_to_a_tenth():
     assert all(a >= b for a, b in itertools.pairwise(rates[100:]))
     with pytest.raises(ValueError, match="warmup is 20"):
         wsd(0, lr=1.0, warmup=20, total=10)
+
+
+def test_without_the_idle_rule_stale_momentum_would_move_an_expert_for_hundreds_of_steps():
+    """What the rule prevents, in torch's own Muon: a matrix that never again sees a gradient goes on moving."""
+    p = nn.Parameter(torch.zeros(32, 32))
+    optimizer = torch.optim.Muon([p], lr=1.0, weight_decay=0.0)
+    p.grad = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
+    sizes = []
+    for _ in range(100):
+        before = p.detach().clone()
+        optimizer.step()
+        sizes.append((p - before).norm().item())
+        p.grad = torch.zeros(32, 32)
+    assert sizes[99] > 0.9 * sizes[0]
+
+
+def test_a_large_model_is_orthogonalised_in_bounded_portions(monkeypatch):
+    def run():
+        torch.manual_seed(0)
+        params = [nn.Parameter(torch.zeros(12, 8)) for _ in range(5)]
+        for p in params:
+            p.grad = torch.randn(12, 8)
+        MuonClip(params, lr=1.0, ns_dtype=torch.float32).step()
+        return torch.stack(list(params)).detach()
+
+    together, sizes = run(), []
+    counted = lambda g, *args: sizes.append(len(g)) or newton_schulz(g, *args)  # noqa: E731
+    monkeypatch.setattr("k2lib.optim.muonclip.newton_schulz", counted)
+    monkeypatch.setattr("k2lib.optim.muonclip.BATCH", 200)
+    torch.testing.assert_close(run(), together, atol=1e-5, rtol=1e-5)
+    assert sizes == [2, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        {"algorithm": "adam"},
+        {"params": [nn.Parameter(torch.ones(3))]},
+        {"blocks": 2},
+        {"params": [nn.Parameter(torch.ones(2, 2, 3, 3))]},
+    ],
+)
+def test_a_group_that_cannot_be_optimised_is_refused_at_the_start(group):
+    with pytest.raises(ValueError, match="algorithm"):
+        MuonClip([{"params": [nn.Parameter(torch.ones(3, 4))]} | group], lr=0.1)
+
+
+def test_closures_schedulers_and_absent_gradients_behave_as_in_torch():
+    used, unused = nn.Parameter(torch.ones(4, 4)), nn.Parameter(torch.ones(4, 4))
+    optimizer = MuonClip([used, unused], lr=1.0, weight_decay=0.0)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (used * torch.arange(16.0).view(4, 4)).sum()
+        loss.backward()
+        return loss
+
+    moves = []
+    for _ in range(2):
+        before = used.detach().clone()
+        assert optimizer.step(closure).item() == pytest.approx((before * torch.arange(16.0).view(4, 4)).sum().item())
+        scheduler.step()
+        moves.append((used - before).norm().item())
+    assert moves[1] == pytest.approx(moves[0] / 2, rel=0.02)
+    assert torch.equal(unused, torch.ones(4, 4)) and not optimizer.state[unused]
+
+
+def test_adamw_groups_are_torchs_adamw():
+    torch.manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(7)) for _ in range(2))
+    a = MuonClip([{"params": [ours], "algorithm": "adamw"}], lr=0.1)
+    b = torch.optim.AdamW([theirs], lr=0.1, betas=(0.9, 0.95), weight_decay=0.1)
+    for _ in range(5):
+        ours.grad = torch.randn(7)
+        theirs.grad = ours.grad.clone()
+        a.step()
+        b.step()
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-6)
+
+
+def test_an_overflowing_norm_of_finite_gradients_is_no_reason_to_refuse():
+    p = nn.Parameter(torch.zeros(8, 8))
+    p.grad = torch.full((8, 8), 1e30)
+    MuonClip([p], lr=1.0).step()
+    assert p.isfinite().all() and p.abs().max() > 0
