@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from k2lib.optim.newton_schulz import newton_schulz
-from k2lib.optim.qk_clip import HeadReport, QKClip
+from k2lib.optim.qk_clip import HeadReport, QKClip, attention_modules, forget
 
 RMS = 0.2  # of an update; Moonlight, Table 8: within AdamW's usual 0.2 to 0.4
 BATCH = 1 << 26  # numbers orthogonalised in one call, which bounds the working memory to a few times 256 MB
@@ -65,6 +65,7 @@ class MuonClip(torch.optim.Optimizer):
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
+        self.attention: dict[str, nn.Module] = {}  # what the clip acts on, by name
 
     @classmethod
     def for_model(cls, model: nn.Module, lr: float, *, tau: float | None = 100.0, **settings) -> "MuonClip":
@@ -85,7 +86,9 @@ class MuonClip(torch.optim.Optimizer):
             {"params": params, "algorithm": algorithm, "blocks": blocks}
             for (algorithm, blocks), params in groups.items()
         ]
-        return cls(described, lr, qk_clip=None if tau is None else QKClip(model, tau), **settings)
+        optimizer = cls(described, lr, qk_clip=None if tau is None else QKClip(tau), **settings)
+        optimizer.attention = {} if tau is None else attention_modules(model)
+        return optimizer
 
     def add_param_group(self, param_group: dict) -> None:
         """ValueError for an unknown algorithm, or a parameter that is no stack of `blocks` matrices in a Muon group."""
@@ -118,13 +121,13 @@ class MuonClip(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         self._refuse_non_finite()
-        maxima = self.qk_clip.maxima() if self.qk_clip else {}
+        maxima = self.qk_clip.maxima(self.attention) if self.qk_clip else {}
         for group in self.param_groups:
             if group["algorithm"] == "adamw":
                 self._adamw(group)
         self._muon([group for group in self.param_groups if group["algorithm"] == "muon"])
         if self.qk_clip:
-            self.qk_clip.clip(maxima)
+            self.qk_clip.clip(self.attention, maxima)
         return loss
 
     def _muon(self, groups: list[dict]) -> None:
@@ -187,8 +190,7 @@ class MuonClip(torch.optim.Optimizer):
             return
         for name, parameter in named:  # a norm may also overflow, so now look closely
             if not parameter.grad.isfinite().all():
-                if self.qk_clip:
-                    self.qk_clip.forget()
+                forget(self.attention)
                 raise FloatingPointError(
                     f"the gradient of {name} is not finite; nothing was changed. Skip this batch, "
                     "or lower the learning rate"

@@ -32,17 +32,17 @@ class HeadReport:
 
 
 class QKClip:
-    """Clips every attention module of `model`; call `step()` after the optimizer's step, once an optimisation step.
+    """Clips the heads of attention modules; call `step(model)` once an optimisation step, after the optimizer's own.
 
-    Without a model at the start, give it to `step(model)`. `group` is the process group of the data-parallel ranks,
-    over which maxima are taken in one collective; all its ranks must then call `step`.
+    Works beside any optimizer; `MuonClip` calls it itself. `report` holds what the last step saw, by module name. With
+    `group`, the process group of the data-parallel ranks, maxima are taken over them in one collective, and all its
+    ranks must call `step`.
     """
 
-    def __init__(self, model: nn.Module | None = None, tau: float = 100.0, group: dist.ProcessGroup | None = None):
+    def __init__(self, tau: float = 100.0, group: dist.ProcessGroup | None = None):
         if not tau > 0:
             raise ValueError(f"tau is {tau}; the threshold of QK-Clip must be positive (the paper uses 100)")
         self.tau, self.group = tau, group
-        self.modules = {} if model is None else attention_modules(model)
         self.ever_clipped: dict[str, Tensor] = {}
         self.report: dict[str, HeadReport] = {}
 
@@ -52,60 +52,55 @@ class QKClip:
         return sum(int(heads.sum()) for heads in self.ever_clipped.values())
 
     @torch.no_grad()
-    def step(self, model: nn.Module | None = None) -> dict[str, HeadReport]:
-        """Scale the heads above τ and clear the maxima; reports of the modules that ran since the last step.
+    def step(self, model: nn.Module | Mapping[str, nn.Module]) -> dict[str, HeadReport]:
+        """Scale the heads above τ of a model (or of its attention modules by name) and clear the maxima.
 
-        FloatingPointError, before any weight changes, for a non-finite maximum.
+        A module without a maximum (no training forward since the last step) is left alone. ValueError if there is no
+        attention module; FloatingPointError, before any weight changes, for a maximum that is not finite.
         """
-        if model is not None:
-            self.modules = attention_modules(model)
-        return self.clip(self.maxima())
+        modules = attention_modules(model) if isinstance(model, nn.Module) else model
+        return self.clip(modules, self.maxima(modules))
 
     @torch.no_grad()
-    def maxima(self) -> dict[str, Tensor]:
+    def maxima(self, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
         """[H] of every module that ran, over all ranks. FloatingPointError, maxima cleared, if one is not finite.
 
         Cleared, because they belong to a step that cannot be taken: the weights have not moved, so the next forward
         pass measures them again, and one bad batch does not stop all steps after it.
         """
-        local = [_local(module) for module in self.modules.values()]
+        local = [_local(module) for module in modules.values()]
         if not local:
             return {}
         packed = torch.cat(local)
         packed = torch.where(packed.isnan(), torch.inf, packed)  # a maximum over ranks may lose a NaN
         if self.group is not None:
             dist.all_reduce(packed, op=dist.ReduceOp.MAX, group=self.group)
-        found = {}
-        values = packed.cpu().split([len(m) for m in local])  # the one wait for the device
-        for name, largest, value in zip(self.modules, packed.split([len(m) for m in local]), values, strict=True):
+        found, heads = {}, [len(largest) for largest in local]
+        values = packed.cpu().split(heads)  # the one wait for the device
+        for name, largest, value in zip(modules, packed.split(heads), values, strict=True):
             if (value == torch.inf).any():
-                self.forget()
+                forget(modules)
                 raise FloatingPointError(
-                    f"{name or 'the module'} has a non-finite maximum logit {value.tolist()}; no "
-                    "weight was changed. Skip this batch, or lower the learning rate"
+                    f"{name or 'the module'} has a non-finite maximum logit {value.tolist()}; no weight was changed. "
+                    "Skip this batch, or lower the learning rate"
                 )
             if (value != UNSEEN).any():
                 found[name] = largest
         return found
 
     @torch.no_grad()
-    def clip(self, maxima: Mapping[str, Tensor]) -> dict[str, HeadReport]:
-        """Scale by given maxima {module name: [H]}, as `maxima()` returns them, and clear the modules' own."""
+    def clip(self, modules: Mapping[str, nn.Module], maxima: Mapping[str, Tensor]) -> dict[str, HeadReport]:
+        """Scale by given maxima {module name: [H]}, as `maxima` returns them, and clear the modules' own."""
         for name, largest in maxima.items():
             gamma = self.tau / largest.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
-            _scale(self.modules[name].qk_parts(), gamma)
+            _scale(modules[name].qk_parts(), gamma)
             clipped = gamma < 1
             if name in self.ever_clipped:
                 clipped = clipped | self.ever_clipped[name].to(clipped.device)
             self.ever_clipped[name] = clipped
             self.report[name] = HeadReport(largest, gamma, clipped)
-        self.forget()
+        forget(modules)
         return {name: self.report[name] for name in maxima}
-
-    def forget(self) -> None:
-        """Clear the running maxima, as after a step that is skipped because its forward pass cannot be trusted."""
-        for module in self.modules.values():
-            module.max_logits = None
 
     def state_dict(self) -> dict:
         return {"tau": self.tau, "ever_clipped": dict(self.ever_clipped)}
@@ -115,11 +110,17 @@ class QKClip:
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """{name: module} of those with `qk_parts()`; ValueError if there is none."""
+    """The modules of `model` that QK-Clip can act on, by name; ValueError if there are none."""
     found = {name: module for name, module in model.named_modules() if hasattr(module, "qk_parts")}
     if not found:
         raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
     return found
+
+
+def forget(modules: Mapping[str, nn.Module]) -> None:
+    """Clear the running maxima, as after a step that is skipped because its forward pass cannot be trusted."""
+    for module in modules.values():
+        module.max_logits = None
 
 
 def _local(module: nn.Module) -> Tensor:

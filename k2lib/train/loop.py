@@ -76,6 +76,13 @@ def attention_maxima(model: nn.Module) -> list[list[float]]:
     return [m.max_logits.tolist() for m in modules if m.max_logits is not None]
 
 
+def forget_maxima(model: nn.Module) -> None:
+    """Start the running maxima afresh, also where no clip has done it."""
+    for module in model.modules():
+        if hasattr(module, "qk_parts"):
+            module.max_logits = None
+
+
 def train(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -115,6 +122,7 @@ def train(
             group["lr"] = lr_at(step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        forget_maxima(model)
         violation = max(
             (float(load.max() / load.mean().clamp_min(1e-9)) - 1 for load in router_loads(model)), default=0.0
         )

@@ -13,42 +13,79 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("k2lib", "tests", "data", "notebooks", "kernels", "README.md", "pyproject.toml", "constraints.txt", "environment.yml")
+COPIED = (
+    "k2lib",
+    "tests",
+    "data",
+    "notebooks",
+    "kernels",
+    "README.md",
+    "pyproject.toml",
+    "constraints.txt",
+    "environment.yml",
+)
 
 MUTATIONS = {
     "a clip without the square root": (
-        "k2lib/optim/qk_clip.py", "gamma**part.exponent", "gamma**1.0",
-        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves"),
+        "k2lib/optim/qk_clip.py",
+        "gamma**part.exponent",
+        "gamma**1.0",
+        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves",
+    ),
     "values clipped with the keys": (
-        "k2lib/model/attention.py", "QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim, 0.5)",
+        "k2lib/model/attention.py",
+        "QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim, 0.5)",
         "QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim + c.v_head_dim, 0.5)",
-        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves"),
+        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves",
+    ),
     "the rotary query clipped by half": (
-        "k2lib/model/attention.py", "QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 1.0)",
+        "k2lib/model/attention.py",
+        "QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 1.0)",
         "QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 0.5)",
-        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves"),
+        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves",
+    ),
     "the shared rotary key clipped": (
-        "k2lib/model/attention.py", "QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 1.0),",
+        "k2lib/model/attention.py",
+        "QKPart(query, heads, c.qk_nope_head_dim, c.qk_head_dim, 1.0),",
         "QKPart(self.kv_a_proj_with_mqa.weight[c.kv_lora_rank :], 1, 0, c.qk_rope_head_dim, 1.0),",
-        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves"),
+        "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves",
+    ),
     "softmax for sigmoid routing": (
-        "k2lib/model/moe.py", "self.weight.float()).sigmoid()", "self.weight.float()).softmax(-1)",
-        "tests/model/test_parity.py::test_logits_equal_those_of_transformers"),
+        "k2lib/model/moe.py",
+        "self.weight.float()).sigmoid()",
+        "self.weight.float()).softmax(-1)",
+        "tests/model/test_parity.py::test_logits_equal_those_of_transformers",
+    ),
     "momentum left out of Muon": (
-        "k2lib/optim/muonclip.py", 'alpha=group["momentum"]', "alpha=0.0",
-        "tests/optim/test_muonclip.py::test_updates_agree_with_torch_muon_within_bf16"),
+        "k2lib/optim/muonclip.py",
+        'alpha=group["momentum"]',
+        "alpha=0.0",
+        "tests/optim/test_muonclip.py::test_updates_agree_with_torch_muon_within_bf16",
+    ),
     "no baseline in the RL objective": (
-        "k2lib/rl/objective.py", "residual = (rewards - baseline", "residual = (rewards",
-        "tests/rl/test_rl.py::test_loss_and_gradient_are_the_papers"),
+        "k2lib/rl/objective.py",
+        "residual = (rewards - baseline",
+        "residual = (rewards",
+        "tests/rl/test_rl.py::test_loss_and_gradient_are_the_papers",
+    ),
     "a fidelity check that ignores numbers": (
-        "k2lib/synth/fidelity.py", '*_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),', "",
-        "tests/synth/test_rephrasing.py::test_each_reason_is_given"),
+        "k2lib/synth/fidelity.py",
+        '*_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),',
+        "",
+        "tests/synth/test_rephrasing.py::test_each_reason_is_given",
+    ),
     "FP8 scales that forget the outlier": (
-        "k2lib/memory/fp8.py", ".amax((-3, -1))", ".mean((-3, -1))",
-        "tests/memory/test_memory.py::test_every_number_comes_back_within_half_a_step"),
+        "k2lib/memory/fp8.py",
+        ".amax((-3, -1))",
+        ".mean((-3, -1))",
+        "tests/memory/test_memory.py::test_every_number_comes_back_within_half_a_step",
+    ),
     "a claim reworded without running its notebook": (
-        "data/claims.yaml", "in transformers give the same logits", "in transformers give similar logits",
-        "tests/kit/test_repository.py::test_the_committed_verdicts_quote_the_claims_as_they_stand"),
+        "data/claims.yaml",
+        "in transformers give the same logits",
+        "in transformers give similar logits",
+        "tests/kit/test_repository.py::test_the_committed_verdicts_quote_the_claims_as_they_stand",
+    ),
 }
 
 
@@ -82,7 +119,9 @@ def test_a_planted_fault_is_caught(copy, name):
         done = run(copy, node)
     finally:
         path.write_text(text, encoding="utf-8")
-    assert done.returncode == 1 and " failed" in done.stdout, f"nobody noticed {name}:\n{done.stdout[-1500:]}{done.stderr[-500:]}"
+    assert done.returncode == 1 and " failed" in done.stdout, (
+        f"nobody noticed {name}:\n{done.stdout[-1500:]}{done.stderr[-500:]}"
+    )
 
 
 def test_the_copy_passes_without_a_mutation(copy):

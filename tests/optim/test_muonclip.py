@@ -183,7 +183,7 @@ def test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves()
     model(tokens)
     attention = model.layers[0].self_attn
     attention.max_logits = torch.tensor([8.0, 1.0, 2.0, -3.0])
-    report = QKClip(model, tau=2.0).step()["layers.0.self_attn"]
+    report = QKClip(tau=2.0).step(model)["layers.0.self_attn"]
     with torch.no_grad():
         after, same = logits(model, tokens)
     gamma = torch.tensor([0.25, 1.0, 1.0, 1.0])
@@ -202,18 +202,18 @@ def test_a_non_finite_maximum_is_refused_before_any_weight_changes(bad):
     model.layers[0].self_attn.max_logits = torch.tensor([500.0, 1, 1, 1])
     model.layers[2].self_attn.max_logits = torch.tensor([1.0, bad, 1, 1])
     with pytest.raises(FloatingPointError, match=r"layers\.2\.self_attn"):
-        QKClip(model, tau=100.0).step()
+        QKClip(tau=100.0).step(model)
     assert torch.equal(weight, model.layers[0].self_attn.q_b_proj.weight)
 
 
 def test_without_a_forward_pass_or_without_tau_nothing_is_clipped():
     model = K2Model(TINY)
-    assert QKClip(model, tau=1.0).step() == {}
+    assert QKClip(tau=1.0).step(model) == {}
     assert MuonClip.for_model(model, lr=0.1, tau=None).clip_report == {}
     with pytest.raises(ValueError, match="tau is 0"):
-        QKClip(model, tau=0)
+        QKClip(tau=0)
     with pytest.raises(ValueError, match="qk_parts"):
-        QKClip(nn.Linear(2, 2))
+        QKClip().step(nn.Linear(2, 2))
 
 
 def test_the_schedule_warms_up_holds_and_falls_to_a_tenth():

@@ -59,7 +59,7 @@ def test_every_head_shrinks_by_its_own_gamma_however_many_share_a_key(keys):
     x = torch.randn(2, 10, 16)
     before, values = attention.logits(x), attention.v_proj(x)
     attention.max_logits = torch.tensor([4.0, 1.0, 40.0, -2.0, 0.5, 9.0, 2.0, 2.1])
-    report = QKClip(attention, tau=2.0).step()[""]
+    report = QKClip(tau=2.0).step(attention)[""]
     gamma = torch.tensor([0.5, 1.0, 0.05, 1.0, 1.0, 2 / 9, 1.0, 2 / 2.1])
     torch.testing.assert_close(report.gamma, gamma)
     torch.testing.assert_close(attention.logits(x), before * gamma[:, None, None, None], atol=1e-6, rtol=1e-5)
@@ -89,22 +89,22 @@ def test_maxima_run_over_micro_batches_and_ignore_evaluation():
     for x in batches:
         attention(x)
     attention.eval()(100 * batches[0])
-    seen = QKClip(attention, tau=1e6).step()[""].max_logits
+    seen = QKClip(tau=1e6).step(attention)[""].max_logits
     assert torch.equal(seen, torch.stack(separate).amax(0))
 
 
 def test_it_works_beside_any_optimizer_and_counts_the_heads():
     torch.manual_seed(0)
     attention = GroupedAttention()
-    optimizer, clip = torch.optim.AdamW(attention.parameters(), lr=0.05), QKClip(attention, tau=0.5)
+    optimizer, clip = torch.optim.AdamW(attention.parameters(), lr=0.05), QKClip(tau=0.5)
     for _ in range(20):
         (-attention(torch.randn(2, 10, 16)).square().mean()).backward()  # makes logits grow
         optimizer.step()
         optimizer.zero_grad()
-        clip.step()
+        clip.step(attention)
     assert 0 < clip.heads_ever_clipped <= 8
     assert clip.heads_ever_clipped == int(clip.report[""].ever_clipped.sum())
-    restored = QKClip(attention, tau=100.0)
+    restored = QKClip(tau=100.0)
     restored.load_state_dict(clip.state_dict())
     assert restored.tau == 0.5 and restored.heads_ever_clipped == clip.heads_ever_clipped
 
@@ -138,7 +138,7 @@ def _rank(rank: int, store: str) -> None:
     model[0].max_logits = torch.arange(8.0) if rank == 0 else torch.arange(8.0).flip(0)
     calls, reduce = [], dist.all_reduce
     dist.all_reduce = lambda *args, **kwargs: calls.append(1) or reduce(*args, **kwargs)
-    report = QKClip(model, tau=2.0, group=dist.group.WORLD).step()
+    report = QKClip(tau=2.0, group=dist.group.WORLD).step(model)
     assert len(calls) == 1
     assert report["0"].max_logits.tolist() == [7.0, 6.0, 5.0, 4.0, 4.0, 5.0, 6.0, 7.0]
     assert report["1"].max_logits.tolist() == [3.0] * 8
@@ -147,7 +147,7 @@ def _rank(rank: int, store: str) -> None:
     assert torch.equal(*everyone)
     model[0].max_logits = torch.full((8,), torch.nan if rank == 1 else 5.0)
     with pytest.raises(FloatingPointError, match="0 has a non-finite"):
-        QKClip(model, tau=2.0, group=dist.group.WORLD).step()
+        QKClip(tau=2.0, group=dist.group.WORLD).step(model)
     dist.destroy_process_group()
 
 
