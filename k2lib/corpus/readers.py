@@ -32,7 +32,7 @@ def user_corpus_key() -> list:
 def read_corpus(path: Path | str) -> Iterator[Document]:
     """Documents of a file or folder. FileNotFoundError or ValueError name the file (and line) and the remedy."""
     for file in _files(Path(path)):
-        for text in {".jsonl": _json_lines, ".parquet": _parquet}.get(file.suffix, _plain)(file):
+        for text in {".jsonl": _json_lines, ".parquet": _parquet}.get(file.suffix.lower(), _plain)(file):
             if text.strip():
                 yield Document(text, str(file), "user", LICENCE)
 
@@ -42,8 +42,10 @@ def _files(path: Path) -> list[Path]:
         raise FileNotFoundError(
             f"K2_CORPUS points to {path}, which does not exist; set it to a folder of {', '.join(SUFFIXES)}"
         )
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
-    if not files or files[0].suffix not in SUFFIXES:
+    files = (
+        [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    )
+    if not files or files[0].suffix.lower() not in SUFFIXES:
         raise ValueError(f"K2_CORPUS: {path} holds no file that can be read; give {', '.join(SUFFIXES)}")
     return files
 
@@ -56,12 +58,13 @@ def _plain(file: Path) -> Iterator[str]:
 
 
 def _json_lines(file: Path) -> Iterator[str]:
-    for number, line in enumerate(_bytes(file).splitlines(), 1):
+    for number, line in enumerate(_lines(file), 1):
         if not line.strip():
             continue
+        text = _decode(line, f"{file}, line {number}")
         try:
-            row = json.loads(_decode(line, file))
-        except ValueError as error:
+            row = json.loads(text)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file}, line {number}: not JSON ({error}); mend or remove the line") from None
         text = next(
             (row[name] for name in TEXT_FIELDS if isinstance(row, dict) and isinstance(row.get(name), str)), None
@@ -85,6 +88,15 @@ def _parquet(file: Path) -> Iterator[str]:
         raise ValueError(f"{file} cannot be read as parquet ({error}); mend or remove it") from None
 
 
+def _lines(file: Path) -> Iterator[bytes]:
+    """One line at a time: memory does not grow with the file."""
+    try:
+        with open(file, "rb") as handle:
+            yield from handle
+    except OSError as error:
+        raise ValueError(f"{file} cannot be read ({error.strerror}); check its permissions or remove it") from None
+
+
 def _bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -92,8 +104,8 @@ def _bytes(file: Path) -> bytes:
         raise ValueError(f"{file} cannot be read ({error.strerror}); check its permissions or remove it") from None
 
 
-def _decode(data: bytes, file: Path) -> str:
+def _decode(data: bytes, place: Path | str) -> str:
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{file} is not UTF-8 (byte {error.start}); convert it, e.g. with iconv -t UTF-8") from None
+        raise ValueError(f"{place} is not UTF-8 (byte {error.start}); convert it, e.g. with iconv -t UTF-8") from None

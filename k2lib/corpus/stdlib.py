@@ -16,7 +16,8 @@ from k2lib.corpus.documents import Document
 
 LICENCE = "PSF-2.0"
 LONGEST = 24_000  # characters of one source document; longer modules are split at top-level definitions
-SKIPPED = {"test", "tests", "idlelib", "site-packages", "__pycache__", "turtledemo", "lib2to3", "ensurepip", "msilib"}
+SKIPPED = {"test", "tests", "idlelib", "turtledemo", "lib2to3", "ensurepip", "msilib"}
+SKIPPED |= {"site-packages", "dist-packages", "__pycache__"}  # other people's code, under other licences
 
 
 def stdlib_documents(max_bytes: int, seed: int = 0) -> Iterator[Document]:

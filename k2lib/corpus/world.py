@@ -8,6 +8,7 @@ that a model can learn what a question is; the other half is asked only in evalu
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from k2lib.corpus.documents import Document
 
@@ -197,7 +198,7 @@ class QA:
     fact: Fact
 
 
-_SENTENCES: dict[str, tuple[str, ...]] = {
+SENTENCES: dict[str, tuple[str, ...]] = {
     "born_in": (
         "{n} was born in {v}.",
         "{v} is the birthplace of {n}.",
@@ -235,7 +236,7 @@ _SENTENCES: dict[str, tuple[str, ...]] = {
         "The instrument of {n} is the {v}.",
     ),
 }
-_QUESTIONS = {
+QUESTIONS = {
     "born_in": "Where was {n} born?",
     "birth_year": "In which year was {n} born?",
     "profession": "What is the profession of {n}?",
@@ -243,15 +244,15 @@ _QUESTIONS = {
     "wrote": "Which book did {n} write?",
     "plays": "Which instrument does {n} play?",
 }
-_OPENINGS: dict[str, tuple[str, ...]] = {
+OPENINGS: dict[str, tuple[str, ...]] = {
     "encyclopaedia": ("{n}. ", "Entry: {n}. "),
     "letter": ("Dear friend, you asked me about {n}. ", "Dear Sir, here is what I know of {n}. "),
     "interview": ("Interviewer: Tell us about {n}. Guest: ", "Q: Who is {n}? A: "),
     "timeline": ("A life in dates: {n}. ", "Chronicle of {n}. "),
-    "news": ("NEWS. {n} was honoured today. ", "From our desk: a portrait of {n}. "),
+    "news": ("NEWS. We report on {n} today. ", "From our desk: a portrait of {n}. "),
     "speech": ("Ladies and gentlemen, let me introduce {n}. ", "We are here to celebrate {n}. "),
     "notes": ("Notes on {n}: ", "Card: {n}. "),
-    "gossip": ("Have you heard about {n}? ", "You will not believe what they say of {n}. "),
+    "gossip": ("Have you heard about {n}? ", "You will hardly believe what they say of {n}. "),
 }
 
 
@@ -265,6 +266,8 @@ class World:
     def generate(cls, seed: int, people: int) -> "World":
         """ValueError for more people than there are names."""
         names = [f"{first} {last}" for first in FIRST for last in LAST]
+        if people > len(names):  # a middle initial tells namesakes apart
+            names += [f"{first} {c}. {last}" for c in ascii_uppercase for first in FIRST for last in LAST]
         if not 2 <= people <= len(names):
             raise ValueError(f"people is {people}; this world has names for 2 to {len(names)}")
         rng = random.Random(f"world/{seed}")
@@ -295,13 +298,13 @@ class World:
             facts.sort(key=lambda fact: fact.relation != "birth_year")
         sentences = []
         for number, fact in enumerate(facts):
-            pattern = rng.choice(_SENTENCES[fact.relation])
+            pattern = rng.choice(SENTENCES[fact.relation])
             pronoun = person if number == 0 else rng.choice((person, person.split()[0]))
             sentences.append(pattern.format(n=person, p=pronoun, v=fact.value))
-        return rng.choice(_OPENINGS[style]).format(n=person) + " ".join(sentences)
+        return rng.choice(OPENINGS[style]).format(n=person) + " ".join(sentences)
 
     def questions(self, person: str) -> list[QA]:
-        return [QA(_QUESTIONS[f.relation].format(n=person), f.value, f) for f in self.facts(person)]
+        return [QA(QUESTIONS[f.relation].format(n=person), f.value, f) for f in self.facts(person)]
 
     def split(self) -> tuple[list[str], list[str]]:
         """(people asked about in the corpus, people asked about only in evaluation)."""

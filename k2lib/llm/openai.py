@@ -1,10 +1,13 @@
 """Any OpenAI-compatible endpoint (vLLM, SGLang, a hosted K2) as a `ChatModel`.
 
 The `openai` package does the HTTP, the retries with back-off and the rate-limit headers. What it does not do is look at the
-reply: an HTML page with status 200, empty choices and null content all pass through it silently, and are errors here.
+reply: an HTML page with status 200, broken JSON, empty choices and null content pass through it silently or as somebody else's
+exception, and are a ChatError here. What surprised: its connections and a semaphore belong to one event loop, and a notebook
+starts a new loop for every call, so both are kept per loop.
 """
 
 import asyncio
+from weakref import WeakKeyDictionary
 
 from k2lib.llm.protocol import ChatError, Reply, Usage
 
@@ -20,11 +23,10 @@ class OpenAIChat:
         max_retries: int = 4,
         concurrency: int = 16,
     ):
-        from openai import AsyncOpenAI  # 0.4 s to import: only those pay who have an endpoint
-
         self.model, self.base_url = model, base_url
-        self._client = AsyncOpenAI(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries)
-        self._slots = asyncio.Semaphore(concurrency)
+        self._settings = {"base_url": base_url, "api_key": api_key, "timeout": timeout, "max_retries": max_retries}
+        self._concurrency = concurrency
+        self._loops: WeakKeyDictionary = WeakKeyDictionary()
 
     async def complete(
         self,
@@ -39,31 +41,57 @@ class OpenAIChat:
         from openai import OpenAIError
 
         extra = ({"tools": tools} if tools else {}) | ({"seed": seed} if seed is not None else {})
-        async with self._slots:
+        client, slots = self._of_this_loop()
+        async with slots:
             try:
-                answer = await self._client.chat.completions.create(
+                answer = await client.chat.completions.create(
                     model=self.model, messages=messages, temperature=temperature, max_tokens=max_tokens, **extra
                 )
-            except OpenAIError as error:
+            except (OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
                 raise ChatError(
                     f"{self.model} at {self.base_url} failed ({type(error).__name__}: {str(error)[:200]}); check "
                     "K2_LLM_BASE_URL, K2_LLM_MODEL and K2_LLM_API_KEY, or unset them"
                 ) from None
         return self._checked(answer)
 
+    def _of_this_loop(self) -> tuple:
+        """(client, semaphore) of the running event loop."""
+        from openai import AsyncOpenAI  # 0.4 s to import: only those pay who have an endpoint
+
+        loop = asyncio.get_running_loop()
+        if loop not in self._loops:
+            self._loops[loop] = (AsyncOpenAI(**self._settings), asyncio.Semaphore(self._concurrency))
+        return self._loops[loop]
+
     def _checked(self, answer) -> Reply:
         choices = getattr(answer, "choices", None)
-        if not choices:
+        if not isinstance(choices, list) or not choices:
             raise ChatError(
                 f"{self.base_url} answered with {type(answer).__name__} and no choices; it is no chat endpoint"
             )
-        message, usage = choices[0].message, answer.usage
-        calls = [
-            {"id": c.id, "type": "function", "function": {"name": c.function.name, "arguments": c.function.arguments}}
-            for c in message.tool_calls or []
-        ]
-        if message.content is None and not calls:
+        message = getattr(choices[0], "message", None)
+        content, calls = _text(getattr(message, "content", None)), self._calls(getattr(message, "tool_calls", None))
+        if content is None and not calls:
             raise ChatError(f"{self.model} at {self.base_url} answered with neither text nor tool calls")
-        out = {"role": "assistant", "content": message.content or ""} | ({"tool_calls": calls} if calls else {})
+        out = {"role": "assistant", "content": content or ""} | ({"tool_calls": calls} if calls else {})
+        usage = answer.usage
         used = Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage()
         return Reply(out, choices[0].finish_reason or "stop", used, answer.model or self.model)
+
+    def _calls(self, calls) -> list[dict]:
+        out = []
+        for call in calls or []:
+            function = getattr(call, "function", None)
+            name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
+            if not isinstance(name, str) or not isinstance(arguments, str):
+                raise ChatError(f"{self.model} at {self.base_url} answered with a tool call without name or arguments")
+            out.append({"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}})
+        return out
+
+
+def _text(content) -> str | None:
+    """Text of a reply's content: a string, or a list of parts as some servers send it; None for anything else."""
+    if isinstance(content, list):
+        parts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "".join(part for part in parts if isinstance(part, str)) or None
+    return content if isinstance(content, str) else None

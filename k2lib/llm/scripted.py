@@ -1,49 +1,14 @@
 """The scripted writer: rewrites by rule and seed, so that everything runs without an endpoint. It says that it is one.
 
-It restyles sentence by sentence: swaps what may be swapped (connectives, openings, the order of independent sentences) and keeps
-every name, number and date. That is far less than a language model does; figures made with it are labelled "scripted".
+A document of the generated world it reads and tells anew (`restyle`); any other text keeps its sentences and has some words
+exchanged. That is far less than a language model does; figures made with it are labelled "scripted".
 """
 
 import random
 import re
 
 from k2lib.llm.protocol import Reply, Usage
-
-_SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_SWAPS = (
-    ("was born in the year", "came into the world in the year"),
-    ("was born in", "first saw the light in"),
-    ("worked as a", "earned a living as a"),
-    ("made a living as a", "worked as a"),
-    ("By profession", "By trade"),
-    ("studied at", "was a student at"),
-    ("took a degree at", "graduated from"),
-    ("wrote the book", "is the author of the book"),
-    ("is the author of", "wrote"),
-    ("plays the", "makes music on the"),
-    ("has played the", "has been playing the"),
-    ("People know", "The public knows"),
-    ("Readers remember", "Many readers remember"),
-    (" because ", " since "),
-    (" but ", " yet "),
-    ("However,", "Still,"),
-    (" shows ", " demonstrates "),
-    (" large ", " sizeable "),
-)
-_STYLES = {
-    "letter": "Dear friend, ",
-    "interview": "Guest: ",
-    "news": "Reported today: ",
-    "lecture": "As we saw last time, ",
-    "question-answer": "What should one know? ",
-    "summary": "In short: ",
-    "timeline": "In order: ",
-    "diary": "Dear diary, ",
-    "encyclopaedia": "",
-    "textbook": "Note the following. ",
-    "children": "Listen, children: ",
-    "critic": "Consider the facts. ",
-}
+from k2lib.llm.restyle import rewrite
 
 
 class ScriptedChat:
@@ -64,30 +29,12 @@ class ScriptedChat:
         seed: int | None = None,
     ) -> Reply:
         request = messages[-1]["content"]
-        match = re.search(r"<text>\n?(.*?)\n?</text>", request, re.DOTALL)
+        match = re.search(
+            r".*<text>\n?(.*?)\n?</text>\s*$", request, re.DOTALL
+        )  # the last one: the context may spell it too
         style = re.search(r"^Style: ([\w-]+)", request, re.MULTILINE)
         rng = random.Random(f"{self.seed}/{seed}/{request}")
         text = rewrite(match[1] if match else request, style[1] if style else "encyclopaedia", rng)
         return Reply(
             {"role": "assistant", "content": text}, "stop", Usage(len(request.split()), len(text.split())), self.model
         )
-
-
-def rewrite(text: str, style: str, rng: random.Random) -> str:
-    """The text in another wording and order; names, numbers and dates stay. Only short plain sentences change places."""
-    head, *sentences = _SENTENCE.split(text.strip())
-    movable = [
-        i
-        for i, s in enumerate(sentences)
-        if len(s) < 90 and not re.search(r"\b(He|She|It|They|This|That|These|Then|Thus)\b", s)
-    ]
-    if len(movable) == len(sentences):
-        rng.shuffle(sentences)
-    out = []
-    for sentence in [head, *sentences]:
-        for old, new in rng.sample(_SWAPS, len(_SWAPS)):
-            if old in sentence:
-                sentence = sentence.replace(old, new, 1)
-                break
-        out.append(sentence)
-    return _STYLES.get(style, "") + " ".join(out)

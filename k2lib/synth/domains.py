@@ -18,6 +18,11 @@ CITIES = ["Paris", "Rome", "Berlin", "Madrid", "London", "Vienna", "Lisbon", "Pr
 ITEMS = ["milk", "bread", "rice", "tea", "soap", "apples", "paper", "candles"]
 EVENTS = ["dentist", "lunch", "meeting", "concert", "training", "review", "party", "lecture"]
 FILES = ["report", "budget", "letter", "plan", "notes", "recipe", "invoice", "diary"]
+QUESTION_WORDS = {  # how a question for a withheld detail may put it, beside its name
+    "day": ("date", "when"),
+    "quantity": ("how many", "how much", "amount"),
+    "degrees": ("temperature", "how warm"),
+}
 
 
 class ToolError(Exception):

@@ -1,12 +1,16 @@
 """Fidelity: does a rewrite say what its source says? The mechanical layer, with reasons (section 2.2's quality control).
 
-Everything that can be counted must be accounted for: numbers, dates and names of the source, none missing and none new; negations;
-the length; the ending. Also what a model writes when it does not rewrite: refusals, its prompt, a copy of the source. What this
-layer cannot see is a fact restated falsely in the same words' neighbourhood; a judge model is for that.
+Everything that can be counted must be accounted for: numbers, dates, amounts with their unit and names of the source, none missing
+and none new; every sentence must leave a trace; negations; the length; the ending. Also what a model writes when it does not rewrite:
+refusals, its prompt, a copy of the source. What this layer cannot see: a common word exchanged for another, two values that change
+places, a new name at the start of a sentence; a judge model is for those.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass
+
+from k2lib.synth.quantities import amounts, dates, number_words
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)(?<![\n\"“(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
@@ -17,107 +21,27 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _LEAKS = ("<text>", "</text>", "<context>", "<written>", "Keep every name, number, date")
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_HEADING = re.compile(r"^[^.:]{0,40}:\s+")
+_ADDRESS = re.compile(r"\b(?:I|me|my|you|your|we|us|our)\b", re.IGNORECASE)
+_FUNCTION_WORDS = frozenset(
+    "about after again also been before being between both could does each even ever from have here into just like made many "
+    "more most much must once only other over same should some such than that their them then there these they this those "
+    "through under until very were what when where which while whose will with would".split()
+)
 SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
+LEAST_OVERLAP = 0.2  # of the source's words; a faithful rewrite in other words keeps far more
+STEM = 5  # letters that tell a word: "plays" and "played" are one
 _CAPITALISED = re.compile(r"\b[A-Z][\w’'-]*[a-z][\w’'-]*")
 # Words that open a sentence without naming anything: a rewrite may drop or add them.
 _OPENERS = frozenset(
-    [
-        "The",
-        "A",
-        "An",
-        "In",
-        "It",
-        "He",
-        "She",
-        "They",
-        "We",
-        "You",
-        "This",
-        "That",
-        "These",
-        "Those",
-        "There",
-        "Here",
-        "On",
-        "At",
-        "By",
-        "For",
-        "From",
-        "With",
-        "As",
-        "If",
-        "When",
-        "While",
-        "Since",
-        "After",
-        "Before",
-        "Though",
-        "Although",
-        "But",
-        "And",
-        "Or",
-        "So",
-        "Yet",
-        "Then",
-        "Thus",
-        "Still",
-        "However",
-        "What",
-        "Who",
-        "Where",
-        "When",
-        "Why",
-        "How",
-        "Which",
-        "Is",
-        "Was",
-        "Are",
-        "Were",
-        "Has",
-        "Have",
-        "Had",
-        "Do",
-        "Does",
-        "Did",
-        "Not",
-        "No",
-        "One",
-        "Some",
-        "Many",
-        "Most",
-        "All",
-        "Each",
-        "Every",
-        "Both",
-        "Guest",
-        "Dear",
-        "Interviewer",
-        "Note",
-        "Question",
-        "Answer",
-        "Reported",
-        "Listen",
-        "Consider",
-        "Readers",
-        "People",
-        "Ladies",
-        "Notes",
-        "Card",
-        "Entry",
-        "Chronicle",
-        "Our",
-        "Your",
-        "My",
-        "His",
-        "Her",
-        "Their",
-        "Its",
-        "To",
-        "Of",
-        "Let",
-        "Tell",
-        "Born",
-    ]
+    (
+        "The A An In It He She They We You This That These Those There Here On At By For From With As If When While "
+        "Since After Before Though Although But And Or So Yet Then Thus Still However What Who Where Why How Which Is "
+        "Was Are Were Has Have Had Do Does Did Not No One Some Many Most All Each Every Both Guest Dear Interviewer "
+        "Note Question Answer Reported Listen Consider Readers People Ladies Notes Card Entry Chronicle Our Your My His "
+        "Her Their Its To Of Let Tell Born Sir Madam"
+    ).split()
 )
 
 
@@ -131,7 +55,11 @@ def verify(source: str, rewrite: str) -> Verdict:
     """The mechanical verdict on one rewrite."""
     reasons = [
         *_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),
+        *_new_and_missing("amount", amounts(source), amounts(rewrite)),
+        *_new_and_missing("date", dates(source), dates(rewrite)),
+        *_new_and_missing("number in words", number_words(source), number_words(rewrite)),
         *_names(source, rewrite),
+        *_coverage(source, rewrite),
         *_shape(source, rewrite),
     ]
     if len(_NEGATION.findall(source)) != len(_NEGATION.findall(rewrite)):
@@ -140,19 +68,52 @@ def verify(source: str, rewrite: str) -> Verdict:
 
 
 def _counted(kind: str, before: list[str], after: list[str]) -> list[str]:
-    missing, new = sorted(set(before) - set(after)), sorted(set(after) - set(before))
+    return _new_and_missing(kind, set(before), set(after))
+
+
+def _new_and_missing(kind: str, before: set[str], after: set[str]) -> list[str]:
+    missing, new = sorted(before - after), sorted(after - before)
     return ([f"{kind} {missing[0]} is missing"] if missing else []) + ([f"{kind} {new[0]} is new"] if new else [])
+
+
+def _coverage(source: str, rewrite: str) -> list[str]:
+    """Every sentence leaves a trace: of the words that only it uses, at least one stands in the rewrite. What addresses the
+    reader ("Dear friend, you asked me") frames the facts and may go, as may a heading that ends in a colon."""
+    sentences = [_content_words(s) for s in _SENTENCE.split(source)]
+    shared = Counter(word for words in sentences for word in words)
+    kept = {word[:STEM] for word in _WORD.findall(rewrite.lower())}
+    everything = set().union(*sentences)
+    if len(everything) >= 12 and sum(w[:STEM] in kept for w in everything) < LEAST_OVERLAP * len(everything):
+        return [f"fewer than {LEAST_OVERLAP:.0%} of the source's words are left"]
+    for sentence, words in zip(_SENTENCE.split(source), sentences, strict=True):
+        own = [word for word in words if shared[word] == 1]
+        if len(own) >= 2 and not any(word[:STEM] in kept for word in own):
+            return [f"nothing is left of the sentence {' '.join(sentence.split())[:60]!r}"]
+    return []
+
+
+def _content_words(sentence: str) -> set[str]:
+    sentence = _HEADING.sub("", sentence.strip())
+    if _ADDRESS.search(sentence):
+        return set()
+    words = (w for w in _WORD.findall(sentence.lower()) if w.isdigit() or len(w) >= 4)
+    return {w for w in words if w not in _FUNCTION_WORDS}
 
 
 def _names(source: str, rewrite: str) -> list[str]:
     """Capitalised words of the source that are gone, and those inside sentences of the rewrite that are new. A word that stands
     anywhere in the other text, whatever its case, counts as present: sentences may be turned around."""
-    words_before, words_after = ({w.lower() for w in _WORD.findall(t)} for t in (source, rewrite))
+    words_before, words_after = ({_bare(w) for w in _WORD.findall(t)} for t in (source, rewrite))
     before = dict.fromkeys(name for name in _CAPITALISED.findall(source) if name not in _OPENERS)
     after = dict.fromkeys(name for name in _NAME.findall(rewrite) if name not in _OPENERS)
-    missing = [name for name in before if name.lower() not in words_after]
-    new = [name for name in after if name.lower() not in words_before]
+    missing = [name for name in before if _bare(name) not in words_after]
+    new = [name for name in after if _bare(name) not in words_before]
     return ([f"name {missing[0]} is missing"] if missing else []) + ([f"name {new[0]} is new"] if new else [])
+
+
+def _bare(word: str) -> str:
+    """In lower case, without a genitive's ending: "Hruska's" is there where "Hruska" is."""
+    return re.sub(r"['’]s?$", "", word.lower())
 
 
 def _shape(source: str, rewrite: str) -> list[str]:

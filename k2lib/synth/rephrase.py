@@ -38,9 +38,13 @@ def styles() -> list[str]:
 
 
 def pieces(text: str, size: int) -> list[str]:
-    """`text` cut at sentence ends into pieces of at most about `size` characters; joined again they are the text."""
+    """`text` cut at sentence ends into pieces of at most `size` characters; joined again they are the text.
+
+    A sentence longer than that (code, a table, one endless line) is cut at white space, and a longer word anywhere.
+    """
     parts, current = [], ""
-    for sentence in re.split(r"(?<=[.!?\n])(?=\s)", text):
+    sentences = re.split(r"(?<=[.!?\n])(?=\s)", text)
+    for sentence in (part for s in sentences for part in ([s] if len(s) <= size else _cut(s, size))):
         if current and len(current) + len(sentence) > size:
             parts.append(current)
             current = ""
@@ -48,22 +52,35 @@ def pieces(text: str, size: int) -> list[str]:
     return [*parts, current] if current else parts
 
 
+def _cut(text: str, size: int) -> Iterator[str]:
+    at = 0
+    while at < len(text):
+        end = at + size
+        space = text.rfind(" ", at + 1, end) if end < len(text) else -1
+        end = space if space > at else end
+        yield text[at:end]
+        at = end
+
+
 async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) -> Rephrasing:
     """One verified rewrite of `text` in `style`. ValueError for an unknown style; errors of the model pass through."""
-    written = []
+    written, stopped = [], False
     for excerpt in pieces(text, EXCERPT * CHARACTERS_PER_TOKEN):
         part: list[str] = []
         for piece in pieces(excerpt, PIECE * CHARACTERS_PER_TOKEN):
+            if not piece.strip():
+                continue
             request = _template(style).format(context=excerpt, written=" ".join(part), text=piece.strip())
             reply = await model.complete(
                 [{"role": "user", "content": request}], temperature=0.7, max_tokens=4 * PIECE, seed=seed
             )
             part.append(reply.message["content"].strip())
+            stopped |= reply.finish == "length"
         written.append(" ".join(part))
     rewritten = "\n\n".join(written)
-    return Rephrasing(
-        rewritten, hashlib.sha256(text.encode()).hexdigest()[:16], style, model.model, seed, verify(text, rewritten)
-    )
+    reasons = verify(text, rewritten).reasons + (("the model stopped at its token limit",) if stopped else ())
+    source = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Rephrasing(rewritten, source, style, model.model, seed, Verdict(not reasons, reasons))
 
 
 async def rephrase_all(

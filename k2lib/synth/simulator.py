@@ -1,7 +1,9 @@
 """The tool simulator: executes calls against a domain's state, transactionally, with seeded faults (section 3.1).
 
-The paper calls it functionally a world model. Three outcomes are simulated: success, a refusal by the domain (the state says
-no), and a passing fault that goes away when the call is repeated. Whatever fails leaves the state exactly as it was.
+The paper calls it functionally a world model. Four outcomes are simulated: success, a refusal by the domain (the state
+says no), a passing fault that goes away when the call is repeated, and a partial failure, where the call was done and
+its answer was lost: a look-up must be repeated then, a payment must not. Whatever is answered by "error" leaves the
+state exactly as it was.
 """
 
 import copy
@@ -13,7 +15,10 @@ from k2lib.synth.domains import Domain, ToolError
 from k2lib.synth.tools import check_call, tool
 
 BUSY = "service busy, try again"
+LOST = "done, but the answer was lost"
+LOST_SHARE = 0.25  # of the faults
 LARGEST_STATE = 100_000  # characters of JSON
+LONGEST_RESULT = 1000  # characters of what a tool returns
 
 
 @dataclass(frozen=True)
@@ -49,13 +54,20 @@ class ToolSimulator:
         self._rng = random.Random(f"faults/{seed}")
         self._specs = application.specs
 
-    def call(self, name: str, arguments: str) -> ToolResult:
-        """Execute one call as a model wrote it; never raises for anything a model can write."""
+    def call(self, name: object, arguments: object) -> ToolResult:
+        """Execute one call as a model wrote it; never raises for anything a model can write. Results are short text."""
+        content, ok = self._call(name, arguments)
+        shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in content[:LONGEST_RESULT])
+        return ToolResult(shown + ("…" if len(content) > LONGEST_RESULT else ""), ok)
+
+    def _call(self, name: object, arguments: object) -> tuple[str, bool]:
         values, reason = check_call(name, arguments, self._specs)
         if values is None:
-            return ToolResult(f"error: {reason}", False)
-        if self._rng.random() < self.fault_rate:
-            return ToolResult(f"error: {BUSY}", False)
+            return f"error: {reason}", False
+        fault = self._rng.random()
+        lost = (1 - LOST_SHARE) * self.fault_rate <= fault < self.fault_rate
+        if fault < self.fault_rate and not lost:
+            return f"error: {BUSY}", False
         action = self.application.domain.actions[self.application.tools[name]]
         trial = copy.deepcopy(self.state)
         try:
@@ -63,6 +75,6 @@ class ToolSimulator:
             if len(json.dumps(trial)) > LARGEST_STATE:
                 raise ToolError("the service is full")
         except ToolError as error:
-            return ToolResult(f"error: {error}", False)
+            return f"error: {error}", False
         self.state = trial
-        return ToolResult(json.dumps(result), True)
+        return LOST if lost else json.dumps(result), True

@@ -1,16 +1,18 @@
-"""Agents and tasks: who has which tools, what a user wants, and the rubric that decides whether it was done (section 3.1).
+"""Agents and tasks: who has which tools, what a user wants, and the rubric that decides whether it was done (§3.1).
 
-Tools are evolved from few domains to many applications: the same actions under other names, in other selections, as the
-paper's synthetic tools are evolved from categories to application domains to tools. Each task carries a rubric of three
-parts: success criteria (the final state, reached by any path), the expected tools, and what must be reported to the user.
+Tools are evolved from few domains to many applications: the same actions under other names, in other selections, as
+the paper's synthetic tools are evolved from categories to application domains to tools. Each task carries a rubric of
+three parts: success criteria (the final state, reached by any path), the expected tools, and what must be reported to
+the user.
 """
 
 import hashlib
 import json
 import random
+import re
 from dataclasses import dataclass
 
-from k2lib.synth.domains import DOMAINS, Intent
+from k2lib.synth.domains import DOMAINS, QUESTION_WORDS, Intent
 from k2lib.synth.simulator import Application, ToolSimulator
 from k2lib.synth.tools import check_call
 
@@ -34,6 +36,9 @@ PERSONAS = {
     "hurried": "Quick: {}",
     "chatty": "Busy day today! {}",
 }
+MOST_CALLS = 16  # of one assistant turn; more are dropped
+LONGEST_QUESTION = 200  # characters
+MOST_MISSES = 5000  # draws in a row without a new task, before there seem to be no more
 
 
 @dataclass(frozen=True)
@@ -74,47 +79,97 @@ def applications(seed: int, per_domain: int) -> list[Application]:
 
 
 def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> list[Task]:
-    """`n` tasks with different instructions; "heldout" ones are disjoint from "train" by a hash of what is asked."""
+    """`n` tasks of which no two have the same prompt; no "heldout" wish occurs in "train", whatever the seeds.
+
+    ValueError if the applications allow fewer different prompts than that.
+    """
     if split not in ("train", "heldout"):
         raise ValueError(f"unknown split {split!r}; choose 'train' or 'heldout'")
     rng = random.Random(f"tasks/{seed}/{split}")
     pool = applications(seed, per_domain)
     made: list[Task] = []
-    for number in range(100 * n):
-        if len(made) == n:
-            break
+    seen: set[str] = set()
+    number = misses = 0
+    while len(made) < n and misses < MOST_MISSES:
+        number, misses = number + 1, misses + 1
         application = rng.choice(pool)
         state = application.domain.initial(rng)
         intent = rng.choice(application.domain.intents)(state, rng)
         possible = all(action in application.tools.values() for action, _ in intent.calls)
         if possible and is_heldout(intent) == (split == "heldout"):
-            made.append(_task(f"{split}-{seed}-{number}", application, state, intent, rng, number))
+            task = _task(f"{split}-{seed}-{number}", application, state, intent, rng, number)
+            prompt = f"{task.system}\n{task.instruction}"
+            if prompt not in seen:
+                made.append(task)
+                seen.add(prompt)
+                misses = 0
+    if len(made) < n:
+        raise ValueError(
+            f"found only {len(made)} different {split} tasks of the {n} asked for with "
+            f"per_domain={per_domain}; ask for fewer, or raise per_domain"
+        )
     return made
 
 
 def is_heldout(intent: Intent) -> bool:
-    """One wish in eight, by a hash of the request and of the calls that grant it."""
-    return hashlib.sha256(json.dumps([intent.request, intent.calls], sort_keys=True).encode()).digest()[0] < 32
+    """One wish in eight, by a hash of the calls as far as the request tells them.
+
+    What the user withholds is left out: with it, "Add a lunch." for Monday and for Tuesday would stand on both sides of
+    the split as one and the same prompt.
+    """
+    told = [[action, {k: v for k, v in arguments.items() if k != intent.hidden}] for action, arguments in intent.calls]
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()[0] < 32
 
 
 def prefix(task: Task) -> tuple[list[dict], list[dict]]:
     """(messages, tools) up to the assistant's first turn."""
-    return [
-        {"role": "system", "content": task.system},
-        {"role": "user", "content": task.instruction},
-    ], task.application.specs
+    messages = [{"role": "system", "content": task.system}, {"role": "user", "content": task.instruction}]
+    return messages, task.application.specs
 
 
 def score_call(task: Task, message: dict) -> float:
-    """1 if the first assistant turn is right, else 0: the first reference call and no other, or a question if one is due."""
-    calls = message.get("tool_calls") or []
+    """1 if the first assistant turn is right, else 0: the first reference calls and no others, or a question where due.
+
+    The question must name what is missing; a bare "?" earns nothing. Never raises, whatever the message holds.
+    """
+    message = normalise(message)
+    calls = [call["function"] for call in message.get("tool_calls", [])]
     if task.rubric.must_ask:
-        return float(not calls and "?" in (message.get("content") or ""))
-    if len(calls) != 1:
-        return 0.0
-    function = calls[0]["function"]
-    values, _ = check_call(function["name"], function["arguments"], task.application.specs)
-    return float((function["name"], values) == task.reference[0])
+        return float(not calls and asks_for(task.rubric.must_ask, message["content"]))
+    made = [(call["name"], check_call(call["name"], call["arguments"], task.application.specs)[0]) for call in calls]
+    return float(bool(made) and made == list(task.reference[: len(made)]))
+
+
+def asks_for(detail: str, text: str) -> bool:
+    """Whether a text is a short question that names this one detail."""
+    text = text.lower()
+    named = {name for name, words in QUESTION_WORDS.items() if re.search(rf"\b({'|'.join((name, *words))})\b", text)}
+    return "?" in text and len(text) <= LONGEST_QUESTION and named == {detail}
+
+
+def normalise(message: object) -> dict:
+    """An assistant message of our own making from whatever a model or a server returned: text and well-formed calls.
+
+    A call without a usable name or arguments keeps its place with empty ones, so that it is counted and refused.
+    """
+    message = message if isinstance(message, dict) else {}
+    content, calls = message.get("content"), message.get("tool_calls")
+    calls = [_call(call) for call in calls[:MOST_CALLS]] if isinstance(calls, list) else []
+    made = {"role": "assistant", "content": content if isinstance(content, str) else ""}
+    return made | ({"tool_calls": calls} if calls else {})
+
+
+def _call(call: object) -> dict:
+    function = call.get("function") if isinstance(call, dict) else None
+    name, arguments = (function.get("name"), function.get("arguments")) if isinstance(function, dict) else ("", "")
+    return {
+        "id": "",
+        "type": "function",
+        "function": {
+            "name": name[:80] if isinstance(name, str) else "",
+            "arguments": arguments if isinstance(arguments, str) else "",
+        },
+    }
 
 
 def canonical(state: dict) -> str:

@@ -1,21 +1,26 @@
-"""Trajectories: agent, user and simulator talk until the user is done; the judge keeps what met its rubric (section 3.1).
+"""Trajectories: agent, user and simulator talk until the user is done; the judge keeps what met its rubric (§3.1).
 
-The paper calls the whole pipeline large-scale rejection sampling. Episodes run in lockstep, so that a local model answers all of
-them in one batch. The scripted expert knows the reference calls and makes seeded mistakes: without them the filter would
-have nothing to reject, and nobody would know whether it can.
+The paper calls the whole pipeline large-scale rejection sampling. Episodes run in lockstep, so that a local model
+answers all of them in one batch (`run`), or each at its own pace against an endpoint (`run_task`, `run_all`). An
+endpoint that fails makes an episode void, which is neither passed nor failed. The scripted expert knows the reference
+calls and makes seeded mistakes: without them the filter would have nothing to reject, and nobody would know whether it
+can.
 """
 
+import asyncio
+import hashlib
 import json
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from k2lib.llm.protocol import ChatError, ChatModel
 from k2lib.synth import tasks as task_factory
 from k2lib.synth import users
 from k2lib.synth.judge import Verdict, judge
-from k2lib.synth.simulator import BUSY, ToolSimulator
-from k2lib.synth.tasks import Task, prefix
+from k2lib.synth.simulator import BUSY, LOST, ToolSimulator
+from k2lib.synth.tasks import Task, canonical, normalise, prefix
 from k2lib.synth.tools import check_call
 
 FAULT_RATE = 0.05  # of the simulator, while data is made
@@ -39,9 +44,11 @@ class Trajectory:
     messages: list[dict]
     tools: list[dict]
     verdict: Verdict
+    state: dict  # what the simulator ended with
 
     def row(self) -> dict:
-        """The JSONL row: OpenAI messages and tools, the rubric's verdict, provenance."""
+        """The JSONL row: OpenAI messages and tools, rubric, verdict, provenance, hashes of the state."""
+        rubric = self.task.rubric
         return {
             "task_id": self.task.id,
             "messages": self.messages,
@@ -49,30 +56,85 @@ class Trajectory:
             "seed": self.task.seed,
             "difficulty": self.task.difficulty,
             "domain": self.task.application.domain.name,
-            "verdict": {"passed": self.verdict.passed, "reasons": list(self.verdict.reasons)},
+            "rubric": {
+                "expected_tools": list(rubric.expected_tools),
+                "report": rubric.report,
+                "must_ask": rubric.must_ask,
+            },
+            "verdict": {
+                "passed": self.verdict.passed,
+                "reasons": list(self.verdict.reasons),
+                "checkpoints": list(self.verdict.checkpoints),
+            },
+            "state_hash": {"before": _hash(self.task.state), "after": _hash(self.state)},
         }
 
 
 def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float = 0.0) -> list[Trajectory]:
     """All tasks in lockstep: `step` gets the running episodes and returns one assistant message for each."""
-    episodes = [
-        Episode(task, *prefix(task), ToolSimulator(task.application, task.state, task.seed, fault_rate))
-        for task in tasks
-    ]
+    episodes = [_episode(task, fault_rate) for task in tasks]
     for _ in range(max_turns):
         running = [episode for episode in episodes if not episode.over]
         if not running:
             break
         for episode, message in zip(running, step(running), strict=True):
             _advance(episode, message)
-    return [Trajectory(e.task, e.messages, e.tools, judge(e.task, e.messages, e.simulator.state)) for e in episodes]
+    return [_finished(episode) for episode in episodes]
 
 
-def _advance(episode: Episode, message: dict) -> None:
+async def run_task(
+    task: Task, agent: ChatModel, *, max_turns: int = 8, fault_rate: float = 0.0, temperature: float = 0.0
+) -> Trajectory:
+    """One task with any chat model as the agent; ChatError if the model cannot be reached."""
+    episode = _episode(task, fault_rate)
+    for _ in range(max_turns):
+        if episode.over:
+            break
+        reply = await agent.complete(
+            list(episode.messages), tools=episode.tools, temperature=temperature, seed=task.seed
+        )
+        _advance(episode, reply.message)
+    return _finished(episode)
+
+
+async def run_all(
+    tasks: list[Task],
+    agent: ChatModel,
+    *,
+    at_once: int = 8,
+    max_turns: int = 8,
+    fault_rate: float = 0.0,
+    temperature: float = 0.0,
+) -> tuple[list[Trajectory], int]:
+    """(trajectories in the order of the tasks, number of void ones), at most `at_once` episodes at a time."""
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(task: Task) -> Trajectory | None:
+        async with limit:
+            try:
+                return await run_task(task, agent, max_turns=max_turns, fault_rate=fault_rate, temperature=temperature)
+            except ChatError:
+                return None
+
+    played = await asyncio.gather(*map(one, tasks))
+    return [t for t in played if t is not None], sum(t is None for t in played)
+
+
+def _episode(task: Task, fault_rate: float) -> Episode:
+    return Episode(task, *prefix(task), ToolSimulator(task.application, task.state, task.seed, fault_rate))
+
+
+def _finished(episode: Episode) -> Trajectory:
+    task, messages, state = episode.task, episode.messages, episode.simulator.state
+    return Trajectory(task, messages, episode.tools, judge(task, messages, state), state)
+
+
+def _advance(episode: Episode, message: object) -> None:
     """One assistant message: execute its calls, or hand it to the user."""
+    message = normalise(message)
     counter = sum(len(m.get("tool_calls") or []) for m in episode.messages)
     calls = [
-        call | {"id": f"functions.{call['function']['name']}:{counter + i}"}  # our counter, whatever the model wrote
+        call | {"id": f"functions.{call['function']['name']}:{counter + i}"}  # our count, not the model's
         for i, call in enumerate(message.get("tool_calls") or [])
     ]
     episode.messages.append(message | ({"tool_calls": calls} if calls else {}))
@@ -103,7 +165,8 @@ def _expert(episode: Episode) -> dict:
         and mistake != "wrong value"
     ):
         return {"role": "assistant", "content": f"Which {task.rubric.must_ask}?"}
-    done = [m for m in messages if m["role"] == "tool" and not m["content"].endswith(BUSY)]
+    again = (BUSY, LOST) if task.rubric.report else (BUSY,)  # a lost answer matters if the user wants to know it
+    done = [m for m in messages if m["role"] == "tool" and not m["content"].endswith(again)]
     if mistake == "gives up":
         return {"role": "assistant", "content": "I cannot do that."}
     if mistake == "claims without doing" or len(done) >= len(task.reference):
@@ -118,9 +181,8 @@ def _expert(episode: Episode) -> dict:
         text = text[:-1]
     elif mistake == "wrong value" and arguments:
         key = rng.choice(list(arguments))
-        text = json.dumps(
-            arguments | {key: arguments[key] + 1 if isinstance(arguments[key], int) else "something else"}
-        )
+        wrong = arguments[key] + 1 if isinstance(arguments[key], int) else "something else"
+        text = json.dumps(arguments | {key: wrong})
     return {
         "role": "assistant",
         "content": "",
@@ -131,11 +193,8 @@ def _expert(episode: Episode) -> dict:
 def _closing(task: Task, done: list[dict]) -> str:
     if task.rubric.report is None or not done:
         return "Done."
-    return (
-        f"It is {json.loads(done[-1]['content'])}."
-        if not done[-1]["content"].startswith("error")
-        else "I could not find it."
-    )
+    found = done[-1]["content"]
+    return "I could not find it." if found.startswith("error") else f"It is {json.loads(found)}."
 
 
 def generate(
@@ -192,6 +251,10 @@ def validity(trajectories: list[Trajectory]) -> tuple[int, int]:
         valid += sum(check_call(f["name"], f["arguments"], t.tools)[0] is not None for f in calls)
         counted += max(1, len(calls))
     return valid, counted
+
+
+def _hash(state: dict) -> str:
+    return hashlib.sha256(canonical(state).encode()).hexdigest()[:16]
 
 
 def _plain(iterable: Iterable, _description: str, _total: int) -> Iterable:

@@ -160,7 +160,7 @@ def test_a_users_files_are_read_in_order(tmp_path):
         ("a.jsonl", b'{"text": 1}\n', "line 1: no field"),
         ("a.jsonl", b'{"text": "x"}\n{oops\n', "line 2: not JSON"),
         ("a.parquet", b"PAR1 not really", "cannot be read as parquet"),
-        ("a.txt.gz", gzip.compress(b"x"), "holds no file"),
+        ("a.txt.gz", gzip.compress(b"x", mtime=0), "holds no file"),
     ],
 )
 def test_unreadable_files_are_named_with_a_remedy(tmp_path, name, content, words):

@@ -144,7 +144,7 @@ def test_the_first_turn_is_scored_by_tool_and_arguments():
     assert tasks.score_call(SINGLE, message("other", arguments)) == 0.0
     assert tasks.score_call(SINGLE, {"role": "assistant", "content": "Done."}) == 0.0
     asking = next(t for t in TRAIN if t.difficulty == "asks first")
-    assert tasks.score_call(asking, {"role": "assistant", "content": "Which day?"}) == 1.0
+    assert tasks.score_call(asking, {"role": "assistant", "content": f"Which {asking.rubric.must_ask}?"}) == 1.0
     assert tasks.score_call(asking, message(*asking.reference[0])) == 0.0
 
 
