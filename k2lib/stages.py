@@ -31,7 +31,7 @@ from k2lib.synth import tasks, trajectories
 from k2lib.train import Batch, Checkpoint, Snapshot, load_checkpoint, save_checkpoint, studies, train
 from k2lib.train import sft as finetune
 
-TALKATIVE = 3  # of five mathematics answers in the fine-tuning data: imitation learns both manners, RL may choose
+TALKATIVE = 4  # of five mathematics answers in the fine-tuning data: imitation learns both manners, RL may choose
 Progress = Callable[[Iterable, str, int], Iterable]
 
 
@@ -326,8 +326,10 @@ def _documents(profile: Profile, world: World, seed: int) -> Iterator[Document]:
 
 def _tool_declarations() -> Iterator[str]:
     """Declared tools and calls, so that the tokenizer has seen the JSON that fine-tuning is full of."""
-    for task in tasks.generate(100, seed=1, split="train"):
-        yield chat.render(*tasks.prefix(task))
+    kept, _ = trajectories.generate(400, seed=1)
+    for trajectory in kept:
+        row = trajectory.row()
+        yield chat.render(row["messages"], row["tools"])
 
 
 def _decay(size) -> Callable[[int], float]:

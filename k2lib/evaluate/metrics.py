@@ -27,13 +27,18 @@ def wilson(successes: float, n: int, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def paired_difference(
-    before: list[float], after: list[float], *, seed: int = 0, draws: int = 4000
-) -> tuple[float, float, float]:
+def mean_interval(values: list[float], *, seed: int = 0, draws: int = 4000) -> tuple[float, float, float]:
+    """Mean of the values and its 95% bootstrap interval (mean, low, high); ValueError if there are none."""
+    if not len(values):
+        raise ValueError("a mean needs at least one value")
+    values = np.asarray(values, dtype=float)
+    picks = np.random.default_rng(seed).integers(0, len(values), (draws, len(values)))
+    low, high = np.percentile(values[picks].mean(1), [2.5, 97.5])
+    return float(values.mean()), float(low), float(high)
+
+
+def paired_difference(before: list[float], after: list[float], **bootstrap) -> tuple[float, float, float]:
     """Mean of after − before over the same items, and its 95% bootstrap interval (mean, low, high)."""
     if len(before) != len(after) or not before:
         raise ValueError(f"a paired difference needs the same items on both sides, got {len(before)} and {len(after)}")
-    gaps = np.asarray(after, dtype=float) - np.asarray(before, dtype=float)
-    picks = np.random.default_rng(seed).integers(0, len(gaps), (draws, len(gaps)))
-    low, high = np.percentile(gaps[picks].mean(1), [2.5, 97.5])
-    return float(gaps.mean()), float(low), float(high)
+    return mean_interval([late - early for early, late in zip(before, after, strict=True)], **bootstrap)

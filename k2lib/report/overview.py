@@ -11,7 +11,7 @@ from k2lib.report.results import published_verdicts
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
     ("01", "data rephrasing", "tokens, tokenizer", 0, 0),
-    ("02", "MoE architecture", "the model's definition", 0, 1),
+    ("02", "MoE architecture", "model definition", 0, 1),
     ("03", "MuonClip", "base checkpoint", 1, 0),
     ("04", "memory", "memory tables", 1, 1),
     ("05", "parallelism", "timelines", 2, 1),
@@ -29,7 +29,7 @@ ARROWS = (
     ("03", "05"),
     ("05", "08"),
 )
-WIDE, HIGH = 0.72, 0.5  # of a box, in columns and rows
+WIDE, HIGH = 0.8, 0.5  # of a box, in columns and rows
 
 
 def show_machine(book: Book) -> None:
@@ -72,7 +72,9 @@ def pipeline_figure() -> go.Figure:
             line={"color": figures.COLOURS[0], "width": 1.5},
             fillcolor="#eef5fb",
         )
-        figure.add_annotation(x=column, y=-row, text=f"<b>{number} {title}</b><br>{leaves}", showarrow=False)
+        figure.add_annotation(
+            x=column, y=-row, text=f"<b>{number} {title}</b><br>{leaves}", showarrow=False, font={"size": 11}
+        )
     for start, end in ARROWS:
         (x0, y0), (x1, y1) = place[start], place[end]
         sideways = y0 == y1

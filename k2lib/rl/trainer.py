@@ -23,13 +23,22 @@ from k2lib.train.batch import Batch
 from k2lib.train.loop import mixed_precision
 
 PROBES = 4  # samples per problem that estimate its difficulty
+ATTEMPTS = 4  # sampled answers per held-out problem
+
+
+@dataclass(frozen=True)
+class Success:
+    """How often each held-out problem is solved, in [0, 1]."""
+
+    sampled: list[float]  # mean of ATTEMPTS answers at temperature 1: what the objective is about
+    greedy: list[float]  # the single most likely answer
 
 
 @dataclass
 class RLResult:
-    history: list[dict] = field(default_factory=list)  # per step: reward, success, length, temperature, loss, spread
-    before: list[float] = field(default_factory=list)  # success of each held-out problem, greedy
-    after: list[float] = field(default_factory=list)
+    before: Success
+    after: Success | None = None
+    history: list[dict] = field(default_factory=list)  # per step: reward, success, length, temperature, loss
     candidates: int = 0
     moderate: int = 0  # problems that the filter kept
 
@@ -80,12 +89,11 @@ def train_rl(
     compute_dtype: str = "float32",
     progress: Callable[[Iterable, str, int], Iterable] | None = None,
 ) -> RLResult:
-    """Train `model` in place and measure greedy success on `heldout` before and after.
+    """Train `model` in place and measure success on `heldout` before and after.
 
     If fewer problems of moderate difficulty remain than one step needs, others fill up; `moderate` in the result tells.
     """
-    result = RLResult(candidates=len(problems))
-    result.before = evaluate(model, tokenizer, heldout, compute_dtype)
+    result = RLResult(evaluate(model, tokenizer, heldout, compute_dtype), candidates=len(problems))
     pool = moderate(model, tokenizer, problems, seed=seed, compute_dtype=compute_dtype, progress=progress)
     result.moderate = len(pool)
     if (
@@ -156,21 +164,18 @@ def update(
     return loss.item()
 
 
-def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], compute_dtype: str) -> list[float]:
-    """Greedy success, 0 or 1, of each problem."""
-    found: list[float] = []
-    for start in range(0, len(problems), 128):
-        groups = rollout(
-            model,
-            tokenizer,
-            problems[start : start + 128],
-            samples=1,
-            temperature=0.0,
-            seed=0,
-            compute_dtype=compute_dtype,
-        )
-        found += success_rates(groups).tolist()
-    return found
+def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], compute_dtype: str) -> Success:
+    """Success on each problem: the mean of sampled attempts, and the greedy answer's."""
+
+    def rates(samples: int, temperature: float) -> list[float]:
+        found: list[float] = []
+        for start in range(0, len(problems), 64):
+            chunk = problems[start : start + 64]
+            options = {"samples": samples, "temperature": temperature, "seed": start, "compute_dtype": compute_dtype}
+            found += success_rates(rollout(model, tokenizer, chunk, **options)).tolist()
+        return found
+
+    return Success(sampled=rates(ATTEMPTS, 1.0), greedy=rates(1, 0.0))
 
 
 def _silent(iterable: Iterable, _description: str, _total: int) -> Iterable:

@@ -137,4 +137,4 @@ def test_training_raises_success_on_a_learnable_problem(model, tiny_tokenizer):
     result = train_rl(model, tiny_tokenizer, patched, patched[:2], None, size)
     first, last = (sum(h["success"] for h in part) / 5 for part in (result.history[:5], result.history[-5:]))
     assert last > first
-    assert len(result.before) == len(result.after) == 2
+    assert len(result.before.greedy) == len(result.after.sampled) == 2
