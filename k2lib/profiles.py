@@ -13,6 +13,7 @@ class CorpusSize:
     people: int  # the generated knowledge world
     documents_per_person: int  # each in another style
     math_problems: int
+    largest_number: int  # in a problem; small numbers are what a small model can learn
     vocab_size: int
     shard_tokens: int = 1 << 20
     fidelity_documents: int = 200  # documents whose corrupted rewrites measure the verifier
@@ -139,7 +140,8 @@ SMOKE = Profile(
         stdlib_bytes=400_000,
         people=40,
         documents_per_person=4,
-        math_problems=500,
+        math_problems=2000,
+        largest_number=8,
         vocab_size=1024,
         fidelity_documents=40,
     ),
@@ -171,7 +173,12 @@ LAPTOP = Profile(
     model={},
     compute_dtype="bfloat16",
     corpus=CorpusSize(
-        stdlib_bytes=5_200_000, people=200, documents_per_person=20, math_problems=20_000, vocab_size=4096
+        stdlib_bytes=5_200_000,
+        people=200,
+        documents_per_person=20,
+        math_problems=20_000,
+        largest_number=20,
+        vocab_size=4096,
     ),
     pretrain=TrainSize(steps=600, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
@@ -211,7 +218,9 @@ GPU = replace(
         num_experts_per_tok=8,
         vocab_size=8192,
     ),
-    corpus=replace(LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, vocab_size=8192),
+    corpus=replace(
+        LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, largest_number=60, vocab_size=8192
+    ),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),

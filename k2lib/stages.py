@@ -156,7 +156,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) 
         rows = [t.row() | {"kind": "tool use"} for t in kept]
         rows += [
             {"kind": "mathematics", "messages": arithmetic.conversation(p, talkative=i % 5 < TALKATIVE), "tools": []}
-            for i, p in enumerate(arithmetic.problems(len(kept), seed, split="train"))
+            for i, p in enumerate(arithmetic.problems(len(kept), seed, "train", profile.corpus.largest_number))
         ]
         asked, _ = data.world.split()
         rows += [
@@ -174,7 +174,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) 
     path = store.cached(
         "sft-data",
         make,
-        key={"size": asdict(size), "seed": seed, "corpus": data.dir.name},
+        key={"size": asdict(size), "seed": seed, "corpus": data.dir.name, "talkative": TALKATIVE},
         sources=("synth", "llm", "corpus"),
         root=store.artifacts_root(profile.name),
     )
@@ -233,13 +233,13 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
     Fresh problems: their seed differs from the fine-tuning's, and the held-out ones are disjoint from both.
     """
     start, data, size = sft(profile, seed, progress), sft_data(profile, seed, progress), profile.rl
-    apps = profile.agentic.per_domain
+    kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}
 
     def make(directory: Path) -> None:
         rows, _ = finetune.encode_rows(data.rows, start.tokenizer, profile.sft.seq_len)
         ptx = finetune.batches(rows, size.prompts, start.tokenizer.pad_id, run)(0)
-        problems = verifiable(size.candidates, 1000 + run, "train", apps)
-        heldout = verifiable(size.heldout, seed, "heldout", apps)
+        problems = verifiable(size.candidates, 1000 + run, "train", **kinds)
+        heldout = verifiable(size.heldout, seed, "heldout", **kinds)
         result = train_rl(
             start.model,
             start.tokenizer,
@@ -262,7 +262,7 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
         store.cached(
             f"rl{run}",
             make,
-            key={"size": asdict(size), "sft": start.dir.parent.name, "seed": seed, "run": run},
+            key={"size": asdict(size), "sft": start.dir.parent.name, "problems": kinds, "seed": seed, "run": run},
             sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"),
             root=store.artifacts_root(profile.name),
         )
@@ -321,7 +321,7 @@ def _documents(profile: Profile, world: World, seed: int) -> Iterator[Document]:
     yield from user_documents()
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
     yield from world.documents(size.documents_per_person, seed)
-    yield from arithmetic.documents(size.math_problems, seed)
+    yield from arithmetic.documents(size.math_problems, seed, size.largest_number)
 
 
 def _tool_declarations() -> Iterator[str]:

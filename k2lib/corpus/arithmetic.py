@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from k2lib.corpus.documents import Document
 
 LICENCE = "generated"
-LARGEST = 20  # of the numbers given: a few hundred facts, which a model of some million parameters can learn in minutes
+LARGEST = 20  # number of a problem: a few hundred facts, which a model of some million parameters learns in minutes
 NAMES = ["Ada", "Ben", "Cleo", "Dan", "Eve", "Finn", "Gia", "Hal"]
 THINGS = ["apples", "books", "coins", "eggs", "flowers", "marbles", "pens", "stamps"]
 
@@ -25,15 +25,17 @@ class MathProblem:
     answer: str
 
 
-def problems(n: int, seed: int, split: str = "train") -> list[MathProblem]:
-    """`n` problems of the split "train" (which repeats, as drill does) or "heldout" (all different)."""
+def problems(n: int, seed: int, split: str = "train", largest: int = LARGEST) -> list[MathProblem]:
+    """`n` problems with numbers up to `largest`, of the split "train" (which repeats, as drill does) or "heldout" (all different)."""
     if split not in ("train", "heldout"):
         raise ValueError(f"unknown split {split!r}; choose 'train' or 'heldout'")
+    if largest < 3:
+        raise ValueError(f"largest is {largest}; problems need numbers up to 3 at least")
     rng = random.Random(f"arithmetic/{seed}/{split}")
     made: list[MathProblem] = []
     seen: set[str] = set()
     while len(made) < n:
-        problem = rng.choice((_sum, _difference, _product, _story))(rng)
+        problem = rng.choice((_sum, _difference, _product, _story))(rng, largest)
         if is_heldout(problem.question) == (split == "heldout") and not (
             split == "heldout" and problem.question in seen
         ):
@@ -65,9 +67,9 @@ def conversation(problem: MathProblem, talkative: bool = False) -> list[dict]:
     return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
 
 
-def documents(n: int, seed: int) -> Iterator[Document]:
+def documents(n: int, seed: int, largest: int = LARGEST) -> Iterator[Document]:
     """Worked problems, four to a document."""
-    made = problems(n, seed)
+    made = problems(n, seed, largest=largest)
     for start in range(0, len(made), 4):
         text = "\n\n".join(
             f"Problem: {p.question}\nSolution: {p.steps} Answer: {p.answer}" for p in made[start : start + 4]
@@ -75,24 +77,24 @@ def documents(n: int, seed: int) -> Iterator[Document]:
         yield Document(text, f"problems {start} to {start + 3}, seed {seed}", "math", LICENCE)
 
 
-def _sum(rng: random.Random) -> MathProblem:
-    a, b = rng.randint(1, LARGEST), rng.randint(1, LARGEST)
+def _sum(rng: random.Random, largest: int) -> MathProblem:
+    a, b = rng.randint(1, largest), rng.randint(1, largest)
     return MathProblem(f"What is {a} + {b}?", f"{a} + {b} = {a + b}.", str(a + b))
 
 
-def _difference(rng: random.Random) -> MathProblem:
-    a, b = sorted((rng.randint(1, LARGEST), rng.randint(1, LARGEST)), reverse=True)
+def _difference(rng: random.Random, largest: int) -> MathProblem:
+    a, b = sorted((rng.randint(1, largest), rng.randint(1, largest)), reverse=True)
     return MathProblem(f"What is {a} - {b}?", f"{a} - {b} = {a - b}.", str(a - b))
 
 
-def _product(rng: random.Random) -> MathProblem:
-    a, b = rng.randint(2, 10), rng.randint(2, 10)
+def _product(rng: random.Random, largest: int) -> MathProblem:
+    a, b = rng.randint(2, min(10, largest)), rng.randint(2, min(10, largest))
     return MathProblem(f"What is {a} * {b}?", f"{a} * {b} = {a * b}.", str(a * b))
 
 
-def _story(rng: random.Random) -> MathProblem:
+def _story(rng: random.Random, largest: int) -> MathProblem:
     name, other = rng.sample(NAMES, 2)
-    a, b, thing = rng.randint(2, LARGEST), rng.randint(2, LARGEST), rng.choice(THINGS)
-    c = rng.randint(1, min(LARGEST, a + b - 1))
+    a, b, thing = rng.randint(2, largest), rng.randint(2, largest), rng.choice(THINGS)
+    c = rng.randint(1, min(largest, a + b - 1))
     question = f"{name} has {a} {thing}, buys {b} more and gives {c} to {other}. How many {thing} does {name} have now?"
     return MathProblem(question, f"{a} + {b} = {a + b}. {a + b} - {c} = {a + b - c}.", str(a + b - c))

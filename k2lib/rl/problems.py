@@ -23,11 +23,13 @@ class Problem:
         return BUDGETS[self.kind]
 
 
-def verifiable(n: int, seed: int, split: str = "train", per_domain: int = 6) -> list[Problem]:
+def verifiable(
+    n: int, seed: int, split: str = "train", *, per_domain: int = 6, largest: int = arithmetic.LARGEST
+) -> list[Problem]:
     """`n` problems, half mathematics and half tool use, alternating; the splits are disjoint."""
     maths = [
         Problem("mathematics", arithmetic.conversation(p)[:1], [], rewards.Mathematics(p))
-        for p in arithmetic.problems((n + 1) // 2, seed, split)
+        for p in arithmetic.problems((n + 1) // 2, seed, split, largest)
     ]
     tool_use = [
         Problem("tool use", *tasks.prefix(t), rewards.ToolUse(t))
