@@ -56,14 +56,10 @@ def check(answer: str, problem: MathProblem) -> bool:
 
 
 def conversation(problem: MathProblem, talkative: bool = False) -> list[dict]:
-    """The problem and its worked answer as chat messages; a talkative answer says the same in three times the words."""
+    """The problem and its worked answer as chat messages; a talkative answer begins with politeness."""
     answer = f"{problem.steps} Answer: {problem.answer}"
     if talkative:
-        answer = (
-            "Thank you for this interesting question. Let me think about it step by step, slowly and with great care, so that "
-            "nothing is forgotten. First I read the question once more. Then I write down what has to be computed: "
-            f"{answer}"
-        )
+        answer = f"Thank you for this question. Let me think about it slowly: {answer}"
     return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
 
 

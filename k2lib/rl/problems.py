@@ -8,7 +8,7 @@ from k2lib.llm.chat import Parsed
 from k2lib.rl import rewards
 from k2lib.synth import tasks
 
-BUDGETS = {"mathematics": 40, "tool use": 48}  # tokens; a longer answer is cut and counts as failed
+BUDGETS = {"mathematics": 24, "tool use": 48}  # tokens; a longer answer is cut and counts as failed
 
 
 @dataclass(frozen=True)
