@@ -1,5 +1,6 @@
 """Small controlled runs behind the figures of notebook 03: the same model, data and seeds, one thing changed."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -63,6 +64,22 @@ def clip_study(
         ]
         for arm, tau in arms.items()
     }
+
+
+def one_step_growth(max_logits: list[float], above: float) -> float:
+    """Largest ratio of a step's maximum to that of the step before, where that was above `above` already; 1 if none was.
+
+    The clip acts on a maximum measured before the update, so τ times this ratio, taken from a run *without* the clip, is
+    what a head that was just clipped to τ may reach.
+    """
+    pairs = itertools.pairwise(max_logits)
+    return max((late / early for early, late in pairs if early > above), default=1.0)
+
+
+def after_contact(max_logits: list[float], tau: float) -> list[float]:
+    """The maxima after the first that passed τ; empty if none did."""
+    first = next((i for i, value in enumerate(max_logits) if value > tau), len(max_logits))
+    return max_logits[first + 1 :]
 
 
 def count_spikes(losses: list[float], window: int = 50, deviations: float = 6.0) -> int:

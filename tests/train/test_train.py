@@ -9,7 +9,7 @@ import torch
 from k2lib import K2Config, K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
-from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
+from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, studies, train
 from k2lib.train.loop import mixed_precision
 from k2lib.train.sft import batches
 from k2lib.train.studies import count_spikes
@@ -121,3 +121,11 @@ def test_a_checkpoint_round_trips_and_a_damaged_one_is_named(tmp_path, tiny_toke
         load_checkpoint(tmp_path / "c")
     with pytest.raises(FileNotFoundError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "nowhere")
+
+
+def test_growth_and_contact_are_read_from_the_right_steps():
+    run = [1.0, 8.0, 12.0, 18.0, 9.0]  # 8 is below 10: its growth of 1.5 does not count, that of 12 does
+    assert studies.one_step_growth(run, above=10.0) == 1.5
+    assert studies.one_step_growth(run, above=99.0) == 1.0
+    assert studies.after_contact(run, tau=10.0) == [18.0, 9.0]
+    assert studies.after_contact(run, tau=99.0) == []
