@@ -43,6 +43,13 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("names", nargs="*", metavar="NN", help="these only; all when none is named")
     command.add_argument("--check", action="store_true", help="change nothing, list what is not canonical")
 
+    command = _command(commands, "chat", chat, "talk to a checkpoint, ours or one that transformers wrote")
+    command.add_argument("--model", required=True, metavar="DIR", help="a checkpoint directory")
+    command.add_argument("--system", default="", help="the system message")
+    command.add_argument("--temperature", type=float, default=0.6)
+    command.add_argument("--max-tokens", type=int, default=256, help="of one answer")
+    command.add_argument("--seed", type=int, default=0)
+
     command = _command(commands, "publish", publish, "copy a run's results to data/results, to be committed")
     _profile(command)
     _command(commands, "readme", readme, "write README's claims table from data/results")
@@ -61,6 +68,19 @@ def notebooks(options: argparse.Namespace) -> int:
     from k2lib import books
 
     return books.check(options.names) if options.check else books.build(options.names)
+
+
+def chat(options: argparse.Namespace) -> int:
+    from k2lib.llm import terminal
+
+    terminal.converse(
+        *terminal.load(options.model),
+        system=options.system,
+        temperature=options.temperature,
+        max_tokens=options.max_tokens,
+        seed=options.seed,
+    )
+    return 0
 
 
 def publish(options: argparse.Namespace) -> int:
