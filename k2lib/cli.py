@@ -52,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = _command(commands, "publish", publish, "copy a run's results to data/results, to be committed")
     _profile(command)
-    _command(commands, "readme", readme, "write README's claims table from data/results")
+    _command(commands, "readme", readme, "write README's claims table and picture from data/results")
     return top
 
 
@@ -92,9 +92,11 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def readme(options: argparse.Namespace) -> int:
+    from k2lib.report import cover
     from k2lib.report.table import update_readme
 
     print("README.md: the claims table was " + ("brought up to date" if update_readme() else "current"))
+    print("README.md: the picture was " + ("drawn" if cover.draw() else "left as it is: it needs a Chromium and results"))
     return 0
 
 
