@@ -96,7 +96,9 @@ def readme(options: argparse.Namespace) -> int:
     from k2lib.report.table import update_readme
 
     print("README.md: the claims table was " + ("brought up to date" if update_readme() else "current"))
-    print("README.md: the picture was " + ("drawn" if cover.draw() else "left as it is: it needs a Chromium and results"))
+    print(
+        "README.md: the picture was " + ("drawn" if cover.draw() else "left as it is: it needs a Chromium and results")
+    )
     return 0
 
 
