@@ -4,20 +4,19 @@ from pathlib import Path
 
 from k2lib import profiles
 from k2lib.report import figures, picture
-from k2lib.report.ledger import Ledger
-from k2lib.report.results import RESULTS, result_path
+from k2lib.report.results import RESULTS, runs
 
 NOTEBOOK, SERIES = "03_muonclip", "clip_logits"
 
 
 def draw(path: Path = RESULTS / "readme.png") -> bool:
     """Write the PNG; False, and nothing written, without a browser to draw with or without committed results."""
-    results = result_path(NOTEBOOK, "laptop")
-    if not (results.exists() and picture.browser()):
+    ledger = next((ledger for run in runs("laptop") if (ledger := run.ledger(NOTEBOOK))), None)
+    if not (ledger and picture.browser()):
         return False
     size = profiles.get("laptop").clip
     figure = figures.curves(
-        Ledger.load(results).series[SERIES],
+        ledger.series[SERIES],
         x="step",
         y="largest logit of any head",
         log_y=True,

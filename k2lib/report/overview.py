@@ -2,11 +2,12 @@
 
 import plotly.graph_objects as go
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.report import claims, figures
-from k2lib.report.book import Book, threads
-from k2lib.report.provenance import device, machine, versions
-from k2lib.report.results import published_verdicts
+from k2lib.report.book import Book
+from k2lib.report.provenance import versions
+from k2lib.report.results import published_verdicts, runs
 
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
@@ -33,28 +34,32 @@ WIDE, HIGH = 0.8, 0.5  # of a box, in columns and rows
 
 
 def show_machine(book: Book) -> None:
-    """A small table of machine, device, profile and versions, as Markdown."""
+    """A small table of the machine, what it does in a second, where and how the kit computes on it, and the versions."""
+    found = machine.record()
+    pace = ", ".join(f"{found['gflops'][dtype]:.0f} in {dtype}" for dtype in machine.DTYPES)
     lines = [
-        ("machine", machine()),
-        ("device", device()),
+        ("processor", f"{found['processor']}, {found['cores']} cores, {found['threads']} threads used"),
+        ("device", found["device"]),
+        ("dense products", f"{pace} (GFLOP/s, measured)"),
+        ("memory", f"{found['bandwidth']:.0f} GB/s (a copy, measured)"),
+        ("so products run in", found["dtype"]),
         ("profile", book.profile.name),
-        ("threads", threads(book.profile.name)),
         *versions().items(),
     ]
     _markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines))
 
 
 def show_claims() -> None:
-    """Every claim with the paper's number, the rule that judges it, and the laptop's committed result, as Markdown."""
-    published = published_verdicts("laptop")
-    lines = ["| notebook | claim | paper | reproduced when | laptop | verdict |", "|---|---|---|---|---|---|"]
+    """Every claim with the paper's number, the rule that judges it, and the laptops' committed results, as Markdown."""
+    published = {run.machine: published_verdicts(run) for run in runs("laptop")}
+    head = ["notebook", "claim", "paper", "reproduced when", *published]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for claim in claims.load():
-        found = published[claim.id]
-        value = "" if found.record is None else f"{found.record.value:.4g}"
-        lines.append(
-            f"| {claim.notebook[:2]} | {claim.claim} (§{claim.section}) | {claim.paper} | {claim.rule} "
-            f"| {value} | {found.verdict} |"
-        )
+        cells = [claim.notebook[:2], f"{claim.claim} (§{claim.section})", claim.paper, str(claim.rule)]
+        for verdicts in published.values():
+            found = verdicts[claim.id]
+            cells.append(("" if found.record is None else f"{found.record.value:.4g}, ") + found.verdict)
+        lines.append(f"| {' | '.join(cells)} |")
     _markdown("\n".join(lines))
 
 

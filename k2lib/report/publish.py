@@ -1,4 +1,4 @@
-"""Commits a run as evidence: copies the ledgers of a profile to data/results/<profile>/NN.json.
+"""Commits a run as evidence: copies the ledgers of a profile to data/results/<machine>/<profile>/NN.json.
 
 Each keeps its provenance: command, commit, device, versions, seed, date of the run itself. README's table and the
 reference curves in the notebooks are drawn from these files.
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from k2lib import profiles
 from k2lib.report.ledger import Ledger
-from k2lib.report.results import RESULTS, result_path
+from k2lib.report.results import RESULTS, Run, machine_folder
 from k2lib.store import artifacts_root
 
 
@@ -31,7 +31,7 @@ def publish(profile: str, results: Path = RESULTS) -> list[Path]:
         ledger = Ledger.load(path)
         if not ledger.provenance:
             raise ValueError(f"{path} does not say where it was measured; run {ledger.notebook} again")
-        target = result_path(ledger.notebook, profile, results)
+        target = Run(results / machine_folder(ledger.provenance) / profile).path(ledger.notebook)
         ledger.save(target)
         written.append(target)
     return written

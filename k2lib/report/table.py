@@ -7,10 +7,9 @@ there was measured or is not there.
 import re
 from pathlib import Path
 
-from k2lib import profiles
 from k2lib.report import claims
-from k2lib.report.ledger import Ledger, Record
-from k2lib.report.results import published_verdicts, result_path
+from k2lib.report.ledger import Record
+from k2lib.report.results import Run, published_verdicts, runs
 from k2lib.store import ROOT, write_atomic
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
@@ -46,19 +45,21 @@ def terminal(profile: str) -> str:
 
 def markdown(results: Path | None = None) -> str:
     """README's table, from the committed results of every profile that can test claims."""
-    columns = [name for name in profiles.PROFILES if name != "smoke" and _provenance(name, results)]
-    columns = columns or ["laptop"]
-    verdicts = {name: published_verdicts(name, results) for name in columns}
-    head = ["claim", "section", "paper", *(f"{name}: measured | verdict" for name in columns)]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * (3 + 2 * len(columns))]
+    columns = [run for run in runs(root=results) if run.profile != "smoke"]
+    verdicts = [published_verdicts(run) for run in columns]
+    titles = [f"{run.profile}, {_where(run)}: measured | verdict" for run in columns]
+    lines = ["| " + " | ".join(["claim", "section", "paper", *titles]) + " |", "|" + " --- |" * (3 + 2 * len(columns))]
     for claim in claims.load():
         cells = [f"[{claim.claim}](notebooks/{claim.notebook}.ipynb)", claim.section, claim.paper]
-        for name in columns:
-            found = verdicts[name][claim.id]
+        for verdict in verdicts:
+            found = verdict[claim.id]
             strong = found.verdict in (claims.REPRODUCED, claims.PARTLY, claims.FAILED)
             cells += [number(found.record), f"**{found.verdict}**" if strong else found.verdict]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    notes = [f"{name}: {summary(verdicts[name])}{_provenance(name, results)}." for name in columns]
+    notes = [
+        f"{run.profile}, {_where(run)}: {summary(verdict)}, {_when(run)}."
+        for run, verdict in zip(columns, verdicts, strict=True)
+    ]
     return "\n".join([*lines, "", *notes])
 
 
@@ -75,14 +76,19 @@ def update_readme(readme: Path = README) -> bool:
     return fresh != text
 
 
-def _provenance(profile: str, results: Path | None) -> str:
-    """Where and when the committed results of a profile were measured; "" when there are none."""
-    notebooks = dict.fromkeys(claim.notebook for claim in claims.load())
-    paths = [result_path(notebook, profile, results) for notebook in notebooks]
-    sources = [Ledger.load(path).provenance for path in paths if path.exists()]
-    if not sources:
-        return ""
-    machines = dict.fromkeys(source["machine"] if source["device"] == "CPU" else source["device"] for source in sources)
+def _where(run: Run) -> str:
+    """The machine of a committed run and its arithmetic, such as "AMD EPYC, 2 cores, bfloat16"."""
+    source = _sources(run)[0]
+    name = source["machine"] if source["device"] == "CPU" else source["device"]
+    return ", ".join([name, *([source["measured"]["dtype"]] if "measured" in source else [])])
+
+
+def _when(run: Run) -> str:
+    sources = _sources(run)
     dates = sorted({source["date"] for source in sources})
-    span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    return f", measured on {', '.join(machines)}, {span}, PyTorch {sources[0]['versions']['torch']}"
+    return f"{' to '.join(dates[:: max(1, len(dates) - 1)])}, PyTorch {sources[0]['versions']['torch']}"
+
+
+def _sources(run: Run) -> list[dict]:
+    notebooks = dict.fromkeys(claim.notebook for claim in claims.load())
+    return [ledger.provenance for notebook in notebooks if (ledger := run.ledger(notebook))]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nbformat
 
-from k2lib.report.results import result_path
+from k2lib.report.results import runs
 from k2lib.store import PACKAGE, ROOT, artifacts_root, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -139,7 +139,7 @@ def _digest(parts: list[str]) -> str:
 
 def _committed_seconds(name: str, profile: str) -> float | None:
     expected = ROOT / "data" / "results" / f"expected_{profile}.json"
-    for path in (result_path(name, profile), expected):
+    for path in (*(run.path(name) for run in runs(profile)), expected):
         try:
             content = json.loads(path.read_text())
             return float(content["seconds"] if path != expected else content[name]["seconds"])

@@ -134,8 +134,8 @@ def test_the_copy_passes_without_a_mutation(copy):
 def test_a_changed_committed_number_is_caught(copy):
     import json
 
-    results = sorted((copy / "data" / "results" / "laptop").glob("*.json"))
-    assert results, "data/results/laptop holds no committed run"
+    results = sorted((copy / "data" / "results").glob("*/laptop/*.json"))
+    assert results, "data/results holds no committed laptop run"
     path = next(p for p in results if json.loads(p.read_text())["records"])
     text = path.read_text(encoding="utf-8")
     content = json.loads(text)

@@ -8,7 +8,7 @@ import pytest
 
 from k2lib.report import html, pages, publish, start, table
 from k2lib.report.ledger import Ledger
-from k2lib.report.results import published_verdicts, references, result_path
+from k2lib.report.results import machine_folder, published_verdicts, references, runs
 from k2lib.runner import reproduce
 from k2lib.runner.plan import steps
 
@@ -59,24 +59,31 @@ def test_an_executed_notebook_becomes_a_page_with_interactive_figures(make, arti
 
 def test_published_results_keep_their_provenance_and_are_found_as_references(run, tmp_path):
     written = publish.publish("smoke", tmp_path / "results")
-    assert written == [tmp_path / "results" / "smoke" / "02.json"]
     ledger = Ledger.load(written[0])
+    assert written == [tmp_path / "results" / machine_folder(ledger.provenance) / "smoke" / "02.json"]
     assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
     found = references("02_moe_architecture", "shapes", tmp_path / "results")
     assert [reference.profile for reference in found] == ["smoke"]
     assert found[0].data == {"labels": ["a"], "bars": {"b": [1.0]}}
     assert found[0].label.startswith("smoke · ") and found[0].date in found[0].label
     assert references("02_moe_architecture", "other", tmp_path / "results") == []
-    assert published_verdicts("smoke", tmp_path / "results")["k2-total-parameters"].verdict == "reproduced"
+    assert published_verdicts(runs("smoke", tmp_path / "results")[0])["k2-total-parameters"].verdict == "reproduced"
 
 
 def test_a_gpus_result_is_labelled_with_the_gpu(run, tmp_path):
     publish.publish("smoke", tmp_path / "results")
-    path = result_path("02_moe_architecture", "smoke", tmp_path / "results")
+    path = runs("smoke", tmp_path / "results")[0].path("02_moe_architecture")
     content = json.loads(path.read_text())
     content["provenance"]["device"] = "NVIDIA H200"
     path.write_text(json.dumps(content))
     assert " · NVIDIA H200 · " in references("02_moe_architecture", "shapes", tmp_path / "results")[0].label
+
+
+def test_a_machine_is_named_by_its_processor_or_gpu_and_its_arithmetic():
+    old = {"machine": "Intel Xeon, 2 cores", "device": "CPU"}
+    assert machine_folder(old) == "intel-xeon-2-cores"
+    assert machine_folder(old | {"measured": {"dtype": "float32"}}) == "intel-xeon-2-cores-float32"
+    assert machine_folder(old | {"device": "NVIDIA H200", "measured": {"dtype": "bfloat16"}}) == "nvidia-h200-bfloat16"
 
 
 def test_nothing_half_done_is_published(run, tmp_path, artifacts):
@@ -89,11 +96,10 @@ def test_nothing_half_done_is_published(run, tmp_path, artifacts):
 
 
 def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, monkeypatch):
-    target = tmp_path / "results" / "laptop" / "02.json"
-    publish.publish("smoke", tmp_path / "results")
-    ledger = Ledger.load(tmp_path / "results" / "smoke" / "02.json")
+    written = publish.publish("smoke", tmp_path / "results")[0]
+    ledger = Ledger.load(written)
     ledger.profile = "laptop"
-    ledger.save(target)
+    ledger.save(written.parent.parent / "laptop" / "02.json")
     text = table.markdown(tmp_path / "results")
     assert "| 1.04 | 1.026 | **reproduced** |" in text
     assert "| 0.83 | 0.84 [0.83, 0.85], n = 3 | **reproduced** |" in text
