@@ -15,6 +15,7 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+KERNEL_ENVIRONMENT = ("--env", "OMP_WAIT_POLICY", "PASSIVE")  # threads that wait must sleep; read when PyTorch loads
 WHEELS = "https://download.pytorch.org/whl"  # PyTorch's own index: /cpu, /cu128, /cu130 …
 
 
@@ -47,7 +48,11 @@ def install(python: Path, build: str = "") -> None:
             file.write_text(constraints_for(installed_torch(python), constraints, required_torch()))
         print(f"installing into {python.parent.parent} ({describe(present, build)}); this takes a minute or two")
         subprocess.run([*pip, "-c", str(file), "-e", f"{ROOT}[dev]"], check=True)
-    subprocess.run([str(python), "-m", "ipykernel", "install", "--sys-prefix"], check=True, capture_output=True)
+    subprocess.run(
+        [str(python), "-m", "ipykernel", "install", "--sys-prefix", *KERNEL_ENVIRONMENT],
+        check=True,
+        capture_output=True,
+    )
 
 
 def installed_torch(python: Path) -> str | None:

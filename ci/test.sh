@@ -3,7 +3,7 @@
 # One thread a process and two processes at a time: results repeat, and two cores are enough.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-export OMP_NUM_THREADS=1 K2_THREADS=1 K2_PNG=0 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore::DeprecationWarning
+export OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=1 K2_THREADS=1 K2_PNG=0 TOKENIZERS_PARALLELISM=false PYTHONWARNINGS=ignore::DeprecationWarning
 K2_ARTIFACTS=$(mktemp -d)
 export K2_ARTIFACTS
 trap 'rm -rf "$K2_ARTIFACTS"' EXIT

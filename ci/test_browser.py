@@ -21,7 +21,8 @@ from k2lib.report.picture import MIMETYPE, browser
 from k2lib.store import ROOT
 
 NOTEBOOKS = ("00_overview", "02_moe_architecture", "04_memory")
-LONGEST_RUN = 400_000  # milliseconds for one notebook
+LONGEST_RUN = 1_500_000  # milliseconds for one notebook on a loaded machine
+FAR = 240_000  # milliseconds for anything else; only a broken page takes so long
 KERNEL = "window.jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status"
 STARTED = """() => [...window.jupyterapp.shell.currentWidget.content.model.cells].some(
     cell => cell.type === 'code' && (cell.executionCount !== null || cell.executionState === 'running'))"""
@@ -87,7 +88,7 @@ def lab(tmp_path_factory):
         yield address
     finally:
         server.terminate()
-        server.wait(20)
+        server.wait(FAR / 1000)
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +110,12 @@ def page():
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_run_all_in_jupyterlab_ends_without_an_error(lab, page, name):
     page.goto(f"{lab}/lab/workspaces/auto-{name}/tree/{name}.ipynb?reset", wait_until="domcontentloaded")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
-    page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=60_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=FAR)
+    page.wait_for_function(f"() => {KERNEL} === 'idle'", timeout=FAR)
     page.evaluate("() => window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs')")
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(STARTED, timeout=30_000)
+    page.wait_for_function(STARTED, timeout=FAR)
     page.wait_for_function(FINISHED, timeout=LONGEST_RUN, polling=250)
     cells = page.evaluate(OUTPUTS)
     errors = [output["evalue"] for cell in cells for output in cell["outputs"] if output["output_type"] == "error"]
@@ -135,15 +136,15 @@ def _draws(page, cell: int) -> bool:
     page.evaluate(f"() => {notebook}.widgets[{cell}].node.setAttribute('data-shown', {cell})")
     figure = page.locator(f"[data-shown='{cell}'] .jp-RenderedPlotly").first
     try:
-        figure.hover(timeout=30_000)  # until then JupyterLab shows a picture of it
-        figure.locator(".main-svg").first.wait_for(state="attached", timeout=30_000)
+        figure.hover(timeout=FAR)  # until then JupyterLab shows a picture of it
+        figure.locator(".main-svg").first.wait_for(state="attached", timeout=FAR)
     except TimeoutError:
         return False
     return True
 
 
 def _wait_for(address: str, server: subprocess.Popen, log: Path) -> None:
-    end = time.monotonic() + 60
+    end = time.monotonic() + FAR / 1000
     while time.monotonic() < end:
         try:
             urllib.request.urlopen(f"{address}/api/status", timeout=1).close()

@@ -4,12 +4,13 @@ import subprocess
 import sys
 
 import pytest
+from waiting import FAR
 
 from k2lib import cli
 
 
 def k2(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "k2lib.cli", *arguments], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-m", "k2lib.cli", *arguments], capture_output=True, text=True, timeout=FAR)
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_without_pytorch_the_tested_version_is_installed(stub, tmp_path):
     calls, torch = asked(tmp_path)
     tested = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line.startswith("torch==")]
     assert torch == tested != []
-    assert f"-e {ROOT}[dev]" in calls and "ipykernel install --sys-prefix" in calls
+    assert f"-e {ROOT}[dev]" in calls and "ipykernel install --sys-prefix --env OMP_WAIT_POLICY PASSIVE" in calls
     assert "index-url" not in calls
 
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 
 import pytest
+from waiting import FAR
 
 from k2lib import store
 
@@ -82,7 +83,7 @@ def test_two_processes_that_start_together_share_one_computation(artifacts):
         f"print((cached('corpus', make, key={{}}, root=pathlib.Path({str(artifacts)!r})) / 'who').read_text())"
     )
     both = [subprocess.Popen([sys.executable, "-c", code, who], stdout=subprocess.PIPE, text=True) for who in "ab"]
-    answers = [process.communicate(timeout=60)[0] for process in both]
+    answers = [process.communicate(timeout=FAR)[0] for process in both]
     assert answers[0] == answers[1]
 
 

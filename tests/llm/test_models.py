@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from waiting import FAR
 
 from k2lib import K2Config, K2Model, llm
 from k2lib.profiles import SMOKE
@@ -48,7 +49,7 @@ def server():
 
 
 def ask(url, **settings):
-    return asyncio.run(llm.OpenAIChat("m", base_url=url, timeout=5, max_retries=2, **settings).complete(ASK, seed=7))
+    return asyncio.run(llm.OpenAIChat("m", base_url=url, timeout=FAR, max_retries=2, **settings).complete(ASK, seed=7))
 
 
 def test_a_reply_is_read_and_the_request_carries_what_was_asked(server):

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from waiting import FAR
 
 from k2lib import K2Config
 from k2lib.corpus import packing
@@ -34,7 +35,7 @@ def job(tiny_tokenizer, tmp_path_factory):
         "lr": 5e-3,
         "seed": 0,
         "shards": folder,
-        "timeout": 120,
+        "timeout": FAR,
     }
 
 
