@@ -4,6 +4,11 @@
 `from k2lib.optim import MuonClip` or the command line do not pay for the rest.
 """
 
+import os
+
+# Threads that wait must sleep: spinning ones starve their neighbours on busy cores. Read once, when PyTorch loads.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 __version__ = "0.1.0"
 __all__ = ["K2Config", "K2Model"]
 

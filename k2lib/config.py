@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from k2lib import machine
+
 # What the class fixes: another value would be another model, so it is refused and not ignored.
 _FIXED = {
     "hidden_act": ("silu",),
@@ -298,7 +300,7 @@ def gate_scale(experts: int, active: int, samples: int = 20_000) -> float:
     Moonlight, Appendix C: Gaussian logits, sigmoid, the top `active` of `experts`, renormalised; the mean of 1/√Σp².
     (64, 6) gives 2.446 and (384, 8) 2.827, the released values; it approaches √active for many experts.
     """
-    logits = torch.randn(samples, experts, generator=torch.Generator().manual_seed(0), device="cpu")
+    logits = torch.randn(samples, experts, generator=torch.Generator().manual_seed(0), device=machine.HOST)
     gates = logits.sigmoid().topk(active, dim=-1).values
     gates = gates / gates.sum(-1, keepdim=True)
     return round(float((1 / gates.square().sum(-1).sqrt()).mean()), 3)

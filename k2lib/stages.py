@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from k2lib import store
+from k2lib import machine, store
 from k2lib.config import K2Config
 from k2lib.corpus import arithmetic, packing, stdlib
 from k2lib.corpus.documents import Document
@@ -86,7 +86,7 @@ def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> C
 
     def make(directory: Path) -> None:
         torch.manual_seed(seed)
-        model = K2Model(config(profile))
+        model = K2Model(config(profile)).to(machine.device())
         optimizer = MuonClip.for_model(model, lr=size.lr, tau=size.qk_clip_tau)
 
         def batches(start: int) -> Iterator[Batch]:
@@ -102,7 +102,6 @@ def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> C
             steps=size.steps,
             lr_at=_decay(size),
             progress=progress,
-            compute_dtype=profile.compute_dtype,
             description="pre-train",
             snapshot=snapshot,
         )
@@ -124,7 +123,7 @@ def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> C
             key={
                 "size": asdict(size),
                 "model": profile.model,
-                "dtype": profile.compute_dtype,
+                "machine": machine.arithmetic(),
                 "seed": seed,
                 "corpus": data.dir.name,
             },
@@ -197,7 +196,6 @@ def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Ch
             finetune.batches(rows, size.batch_size, start.tokenizer.pad_id, seed),
             steps=size.steps,
             lr_at=_decay(size),
-            compute_dtype=profile.compute_dtype,
             progress=progress,
             description="fine-tune",
             snapshot=snapshot,
@@ -219,7 +217,13 @@ def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Ch
         store.cached(
             "sft",
             make,
-            key={"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name, "seed": seed},
+            key={
+                "size": asdict(size),
+                "machine": machine.arithmetic(),
+                "base": start.dir.parent.name,
+                "data": data.dir.name,
+                "seed": seed,
+            },
             sources=("model", "optim", "train", "llm"),
             root=store.artifacts_root(profile.name),
         )
@@ -248,7 +252,6 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
             ptx,
             size,
             seed=run,
-            compute_dtype=profile.compute_dtype,
             progress=progress,
         )
         save_checkpoint(
@@ -262,7 +265,14 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None 
         store.cached(
             f"rl{run}",
             make,
-            key={"size": asdict(size), "sft": start.dir.parent.name, "problems": kinds, "seed": seed, "run": run},
+            key={
+                "size": asdict(size),
+                "machine": machine.arithmetic(),
+                "sft": start.dir.parent.name,
+                "problems": kinds,
+                "seed": seed,
+                "run": run,
+            },
             sources=("model", "optim", "train", "llm", "rl", "synth", "corpus"),
             root=store.artifacts_root(profile.name),
         )
@@ -279,9 +289,7 @@ def clip_study(profile: Profile, seed: int = 0, progress: Progress | None = None
         seed,
         data,
         profile.clip,
-        lambda: studies.clip_study(
-            config(profile), data.dataset, profile.clip, compute_dtype=profile.compute_dtype, progress=progress
-        ),
+        lambda: studies.clip_study(config(profile), data.dataset, profile.clip, progress),
     )
 
 
@@ -306,7 +314,7 @@ def _measured(name: str, profile: Profile, seed: int, data: Corpus, size, measur
         key={
             "size": asdict(size),
             "model": profile.model,
-            "dtype": profile.compute_dtype,
+            "machine": machine.arithmetic(),
             "seed": seed,
             "corpus": data.dir.name,
         },

@@ -36,7 +36,7 @@ class Score:
 @torch.no_grad()
 def perplexity(model: K2Model, tokens: torch.Tensor, window: int) -> Score:
     """exp of the mean loss over consecutive windows of `tokens` [N]; the interval is over windows."""
-    count = (len(tokens) - 1) // window
+    count, tokens = (len(tokens) - 1) // window, tokens.to(model.embed_tokens.weight.device)
     if count < 1:
         raise ValueError(f"{len(tokens)} tokens are fewer than one window of {window} and its target")
     rows = tokens[: count * window + 1].unfold(0, window + 1, window)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
 from k2lib.model import K2Model
@@ -13,7 +14,7 @@ HELP = "Type a message; /clear forgets the conversation, /exit (or Ctrl-D) ends 
 
 def load(directory: Path | str) -> tuple[K2Model, Tokenizer]:
     """Model and tokenizer of a checkpoint directory. FileNotFoundError or ValueError say what does not fit."""
-    model, tokenizer = K2Model.from_pretrained(directory).eval(), Tokenizer.load(directory)
+    model, tokenizer = K2Model.from_pretrained(directory, device=machine.device()).eval(), Tokenizer.load(directory)
     if tokenizer.vocab_size > model.config.vocab_size:
         raise ValueError(
             f"{directory}: the tokenizer has {tokenizer.vocab_size} tokens, the model knows {model.config.vocab_size}; "

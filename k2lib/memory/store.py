@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 
+from k2lib import machine
 from k2lib.memory.fp8 import dequantize_fp8, quantize_fp8
 from k2lib.memory.policy import Policy, kind_of
 
@@ -110,7 +111,7 @@ class ActivationStore:
             self.bytes_by_kind[kind] += q.numel() + 4 * scale.numel()
             return _Kept(q=q, scale=scale, like=like)
         if large and self.policy.offload:
-            host = tensor.detach().to("cpu", copy=True)
+            host = tensor.detach().to(machine.HOST, copy=True)
             self.host_bytes += host.numel() * host.element_size()
             return _Kept(host=host, like=like)
         if not any(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.memory.policy import Policy, recompute
@@ -13,7 +14,6 @@ from k2lib.memory.store import ActivationStore
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import MemorySize, Profile
-from k2lib.train.loop import mixed_precision
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Kept:
         return max(float((g - other.gradients[name]).abs().max()) for name, g in self.gradients.items())
 
 
-def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype: str) -> Kept:
+def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype: str = "auto") -> Kept:
     """One forward and backward pass of sequences [B, T + 1] under `policy`; the model is left without gradients."""
-    was_training = model.training
+    was_training, where = model.training, next(model.parameters()).device
+    sequences = sequences.to(where)
     model.train().zero_grad(set_to_none=True)
-    with recompute(model, policy), ActivationStore(policy) as store, mixed_precision("cpu", compute_dtype):
+    with recompute(model, policy), ActivationStore(policy) as store, machine.precision(where, compute_dtype):
         loss = model.loss(sequences[:, :-1], sequences[:, 1:])
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
@@ -61,13 +62,14 @@ def loss_curves(
 
 def _losses(config, dataset, size, profile, policy, seed, progress) -> list[float]:
     torch.manual_seed(seed)
-    model = K2Model(config).train()
+    where = machine.device()
+    model = K2Model(config).to(where).train()
     optimizer = MuonClip.for_model(model, lr=profile.pretrain.lr)
     batches = dataset.batches(size.batch_size, size.seq_len, seed)
     losses = []
     for _ in progress(range(size.steps), f"train, seed {seed}", size.steps):
-        sequences = next(batches)
-        with ActivationStore(policy), mixed_precision("cpu", profile.compute_dtype):
+        sequences = next(batches).to(where)
+        with ActivationStore(policy), machine.precision(where):
             loss = model.loss(sequences[:, :-1], sequences[:, 1:])
         loss.backward()
         optimizer.step()

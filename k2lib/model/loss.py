@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CHUNK = {"cpu": 256, "cuda": 8192}  # tokens; on a CPU the logits of a chunk should stay in its cache
+from k2lib import machine
+
+CHUNK, CHUNK_ON_HOST = 8192, 256  # tokens; the logits of a chunk should stay in a processor's cache
 
 
 def reference(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -25,7 +27,7 @@ class LinearCrossEntropy(torch.autograd.Function):
         need = any(ctx.needs_input_grad)
         d_hidden = torch.empty_like(hidden) if need else None
         d_weight = torch.zeros_like(weight, dtype=torch.float32) if need else None
-        cast, chunk = weight.to(hidden.dtype), CHUNK.get(hidden.device.type, 8192)
+        cast, chunk = weight.to(hidden.dtype), CHUNK_ON_HOST if machine.on_host(hidden) else CHUNK
         for start in range(0, hidden.shape[0], chunk):
             rows = slice(start, start + chunk)
             x, target, weigh = hidden[rows], targets[rows].unsqueeze(1), weights[rows].unsqueeze(1)

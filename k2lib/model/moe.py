@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model.norm import compute_dtype
 
@@ -40,7 +41,7 @@ class Router(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gate weights [T, K] and expert indices [T, K] of x [T, D]; scored in fp32 whatever the compute dtype."""
         c = self.config
-        with torch.autocast(x.device.type, enabled=False):
+        with machine.full_precision(x.device):
             scores = F.linear(x.float(), self.weight.float()).sigmoid()
         biased = self._allowed(scores.detach() + self.e_score_correction_bias)
         chosen = biased.topk(c.num_experts_per_tok, sorted=False).indices
@@ -159,7 +160,7 @@ def _alignment(x: Tensor) -> int:
     The CPU's bf16 library compiles a kernel for every new row count, at a millisecond each, and the loads of a router
     never repeat: that doubles the time of a training step. Multiples of 64 do repeat.
     """
-    return 64 if x.device.type == "cpu" and x.dtype == torch.bfloat16 and x.shape[0] >= 512 else 1
+    return 64 if machine.on_host(x) and x.dtype == torch.bfloat16 and x.shape[0] >= 512 else 1
 
 
 class MoE(nn.Module):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype of matrix products here: autocast's where it is on, else x's own."""
     kind = x.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+    mixed = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.get_autocast_dtype(kind) if mixed else x.dtype
 
 
 class Normalise(torch.autograd.Function):

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model.moe import Router, max_violation, routers
 
@@ -35,12 +36,12 @@ def expert_shares(model, tokens: Tensor) -> Tensor:
         for router in routers(model)
     ]
     try:
-        model.hidden(tokens)
+        model.hidden(tokens.to(model.embed_tokens.weight.device))
     finally:
         for hook in hooks:
             hook.remove()
     counts = torch.stack([torch.bincount(c.flatten(), minlength=model.config.n_routed_experts) for c in chosen])
-    return counts / counts.sum(1, keepdim=True)
+    return (counts / counts.sum(1, keepdim=True)).to(machine.HOST)
 
 
 def balancing(

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model.attention import LatentAttention
 from k2lib.model.loss import cross_entropy
@@ -89,7 +90,7 @@ class K2Model(nn.Module):
 
     @classmethod
     def from_pretrained(
-        cls, directory: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        cls, directory: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = machine.HOST
     ) -> "K2Model":
         """Read a checkpoint in the released layout; ValueError lists missing, extra and misshapen tensors."""
         from k2lib.model.hf import load

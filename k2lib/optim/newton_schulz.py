@@ -7,10 +7,10 @@ wrong norm is not corrected, so the norm is taken in fp32. And A can run ahead o
 X is long, but only in fp32: in bf16 its errors are as large as what it computes.
 """
 
-import functools
-
 import torch
 from torch import Tensor
+
+from k2lib import machine
 
 MOONLIGHT = ((3.4445, -4.7750, 2.0315),) * 5
 # Amsel et al. 2025 (Polar Express): the best odd quintics for singular values in [0.001, 1], one a step.
@@ -39,7 +39,7 @@ def newton_schulz(
 ) -> Tensor:
     """G [..., n, m] -> a matrix of the same shape with singular values near 1, computed and returned in `dtype`.
 
-    `dtype` defaults to bf16 where the hardware multiplies it fast, else fp32. A zero matrix stays exactly zero; entries
+    `dtype` defaults to bf16 where the machine multiplies it measurably faster, else fp32. A zero matrix stays exactly zero; entries
     near the ends of fp32's range are fine; a NaN or infinity makes its matrix NaN. Raises ValueError for fewer than two
     dimensions or an unknown schedule.
     """
@@ -51,7 +51,7 @@ def newton_schulz(
         raise ValueError(f"unknown coefficients {coefficients!r}; choose {', '.join(SCHEDULES)} or a tuple (a, b, c)")
     schedule = SCHEDULES[coefficients] if isinstance(coefficients, str) else (coefficients,)
     polynomials = [schedule[min(step, len(schedule) - 1)] for step in range(steps)]
-    x = _normalise(G.reshape(-1, *G.shape[-2:])).to(dtype or fast_dtype(G.device))
+    x = _normalise(G.reshape(-1, *G.shape[-2:])).to(dtype or getattr(torch, machine.compute_dtype(G.device)))
     short, long = sorted(x.shape[-2:])
     if x.dtype != torch.float32 or long < GRAM_ASPECT * short:
         x = _iterate(x, polynomials)
@@ -94,13 +94,3 @@ def _gram(x: Tensor, polynomials: Polynomials) -> Tensor:
                 gram = q @ gram @ q
         x = x if product is None else product @ x
     return x
-
-
-@functools.cache
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bf16 on GPUs from Ampere on and on CPUs with bf16 instructions, else fp32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    flags = torch.backends.cpu.get_cpu_capability()
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
-    return torch.bfloat16 if device.type == "cpu" and supported and "AVX512" in flags else torch.float32

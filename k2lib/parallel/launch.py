@@ -64,6 +64,7 @@ def launch(
         ]
         environment = os.environ | {
             "OMP_NUM_THREADS": "1",
+            "OMP_WAIT_POLICY": "PASSIVE",
             "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
         }
         child = subprocess.Popen(

@@ -127,7 +127,7 @@ def _stage(module: Stage, index: int, count: int, shape: tuple[int, int]) -> Pip
         module,
         index,
         count,
-        torch.device("cpu"),
+        next(module.parameters()).device,
         input_args=(tokens if index == 0 else hidden,),
         output_args=(logits if index == count - 1 else hidden,),
     )

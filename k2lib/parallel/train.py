@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.model import K2Model
@@ -27,11 +28,13 @@ from k2lib.store import write_atomic
 def main(job: dict) -> None:
     rank, processes = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     torch.set_num_threads(1)
+    where = machine.worker_device(rank, processes)
     if job["mode"] != "single":
-        dist.init_process_group("gloo")
+        dist.init_process_group(machine.collectives(where))
     torch.manual_seed(job["seed"])
-    model = K2Model(K2Config.from_dict(job["config"])).train()
+    model = K2Model(K2Config.from_dict(job["config"])).to(where).train()
     batches = PackedDataset(job["shards"]).batches(job["batch_size"], job["seq_len"], job["seed"])
+    batches = (batch.to(where) for batch in batches)
     run = {"single": _single, "pipeline": _pipeline, "experts": _experts}[job["mode"]]
     losses, spans = run(job, model, batches, rank, processes)
     if losses:

@@ -12,14 +12,13 @@ refuses to end while a claim of this notebook is unrecorded: a claim that fails 
 """
 
 import json
-import os
 import random
 import re
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from k2lib import profiles
+from k2lib import machine, profiles
 from k2lib.report import claims, ledger, picture, progress, results
 from k2lib.report.provenance import provenance
 from k2lib.store import artifacts_root, write_atomic
@@ -118,17 +117,6 @@ def start(notebook: str, profile: str = "smoke", seed: int = 0) -> Book:
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
-    torch.set_num_threads(threads(profile))
+    torch.set_num_threads(machine.threads(most=profiles.get(profile).threads))
     claims._current = book
     return book
-
-
-def threads(profile: str) -> int:
-    """PyTorch's threads: $K2_THREADS, else $OMP_NUM_THREADS, else one at smoke size (repeatable), else all cores."""
-    chosen = os.environ.get("K2_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    if chosen is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return 1 if profile == "smoke" else cores
-    if not chosen.isdigit() or int(chosen) < 1:
-        raise ValueError(f"K2_THREADS is {chosen!r}; set it to a number of threads, such as 2, or unset it")
-    return int(chosen)

@@ -11,16 +11,19 @@ import platform
 import subprocess
 from pathlib import Path
 
+from k2lib import machine
+
 PACKAGES = ("torch", "numpy", "tokenizers", "transformers", "plotly")
 
 
 def provenance(seed: int) -> dict:
-    """One JSON object for this process: command, commit, machine, device, threads, versions, seed, date (UTC)."""
+    """One JSON object for this process: command, commit, machine and what it does, device, versions, seed, date (UTC)."""
     return {
         "command": os.environ.get("K2_COMMAND", "a notebook run by hand"),
         "commit": commit(),
-        "machine": machine(),
-        "device": device(),
+        "machine": f"{machine.name()}, {machine.cores()} cores",
+        "device": machine.device_name(machine.device()),
+        "measured": machine.record(),
         "versions": versions(),
         "seed": seed,
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
@@ -36,27 +39,6 @@ def commit() -> str:
         return head + ("-dirty" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
-
-
-@functools.cache
-def machine() -> str:
-    """Processor and number of cores this process may use, such as "Intel Xeon Platinum 8488C, 2 cores"."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1] for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
-        name = names[0] if names else name
-    for noise in ("(R)", "(TM)", "(tm)", "CPU", "Processor"):
-        name = name.replace(noise, " ")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{' '.join(name.split('@')[0].split())}, {cores} cores"
-
-
-def device() -> str:
-    """The GPU's name, or "CPU"."""
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "CPU"
 
 
 def versions() -> dict[str, str]:

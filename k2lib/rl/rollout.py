@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import torch
 
+from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
 from k2lib.rl.problems import Problem
-from k2lib.train.loop import mixed_precision
 
 OVERLONG = -0.5  # reward of an answer cut at its budget
 
@@ -47,12 +47,11 @@ def rollout(
     samples: int,
     temperature: float,
     seed: int,
-    compute_dtype: str = "float32",
 ) -> list[list[Sample]]:
     """[problem][K] scored samples. A budget longer than the longest of the batch is never generated."""
     stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
     encoded = prompts(problems, tokenizer)
-    with mixed_precision(model.embed_tokens.weight.device.type, compute_dtype):
+    with machine.precision(model.embed_tokens.weight.device):
         completions = sample(
             model,
             [ids for ids in encoded for _ in range(samples)],

@@ -1,7 +1,9 @@
 """The RL loop: sample, score, one MuonClip step on the K2 objective plus PTX, next problems (section 3.2.3).
 
 Every iteration samples from the current model, which is that iteration's π_old, so the log-ratio starts at zero. Sampling
-temperature decays from exploring to exploiting. PTX, the usual loss on a few fine-tuning rows, keeps what RL does not train.
+temperature decays from exploring to exploiting, and the learning rate to a tenth. PTX, the usual loss on a few
+fine-tuning rows, keeps what RL does not train. Some problems are set aside, as a development split: every few steps the
+model is tried on them, and the best one seen, the starting one included, is what training returns.
 Problems are of moderate difficulty: what the starting model always or never solves teaches nothing and is left out.
 """
 
@@ -12,18 +14,19 @@ from dataclasses import dataclass, field
 
 import torch
 
+from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.model import K2Model
-from k2lib.optim import MuonClip
+from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import RLSize
 from k2lib.rl.objective import k2_policy_loss
 from k2lib.rl.problems import Problem
 from k2lib.rl.rollout import Sample, rollout, success_rates
 from k2lib.train.batch import Batch
-from k2lib.train.loop import mixed_precision
 
 PROBES = 4  # samples per problem that estimate its difficulty
 ATTEMPTS = 4  # sampled answers per held-out problem
+DEVELOPMENT_ATTEMPTS = 2  # sampled answers per problem of the development split
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,8 @@ class RLResult:
     before: Success
     after: Success | None = None
     history: list[dict] = field(default_factory=list)  # per step: reward, success, length, temperature, loss
+    development: list[tuple[int, float]] = field(default_factory=list)  # (steps done, success on the development split)
+    kept: int = 0  # steps after which the returned model stood
     candidates: int = 0
     moderate: int = 0  # problems that the filter kept
 
@@ -55,7 +60,6 @@ def moderate(
     problems: list[Problem],
     *,
     seed: int,
-    compute_dtype: str,
     progress: Callable[[Iterable, str, int], Iterable] | None = None,
 ) -> list[Problem]:
     """The problems that the model solves sometimes: neither all nor none of a few samples."""
@@ -70,7 +74,6 @@ def moderate(
                 samples=PROBES,
                 temperature=1.0,
                 seed=seed + number,
-                compute_dtype=compute_dtype,
             )
         )
         kept += [problem for problem, rate in zip(chunk, rates, strict=True) if 0 < rate < 1]
@@ -86,15 +89,16 @@ def train_rl(
     size: RLSize,
     *,
     seed: int = 0,
-    compute_dtype: str = "float32",
     progress: Callable[[Iterable, str, int], Iterable] | None = None,
 ) -> RLResult:
     """Train `model` in place and measure success on `heldout` before and after.
 
+    The first `size.development` of `problems` are the development split; none of their questions is trained on.
     If fewer problems of moderate difficulty remain than one step needs, others fill up; `moderate` in the result tells.
     """
-    result = RLResult(evaluate(model, tokenizer, heldout, compute_dtype), candidates=len(problems))
-    pool = moderate(model, tokenizer, problems, seed=seed, compute_dtype=compute_dtype, progress=progress)
+    development, problems = set_aside(problems, size.development)
+    result = RLResult(evaluate(model, tokenizer, heldout), candidates=len(problems))
+    pool = moderate(model, tokenizer, problems, seed=seed, progress=progress)
     result.moderate = len(pool)
     if (
         len(pool) < size.prompts
@@ -102,10 +106,13 @@ def train_rl(
         known = {id(problem) for problem in pool}
         pool += [problem for problem in problems if id(problem) not in known][: size.prompts - len(pool)]
     optimizer = MuonClip.for_model(model, lr=size.lr)
+    best = Best(model, result, lambda: _mean(attempts(model, tokenizer, development, DEVELOPMENT_ATTEMPTS, 1.0)))
     rng = random.Random(f"rl/{seed}")
     order = itertools.chain.from_iterable(rng.sample(pool, len(pool)) for _ in itertools.count())
     for step in (progress or _silent)(range(size.steps), f"RL, seed {seed}", size.steps):
         temperature = temperature_at(step, size.steps, size.temperature)
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
         groups = rollout(
             model,
             tokenizer,
@@ -113,9 +120,8 @@ def train_rl(
             samples=size.samples,
             temperature=temperature,
             seed=seed * 100_003 + step,
-            compute_dtype=compute_dtype,
         )
-        loss = update(model, optimizer, groups, size, tokenizer.pad_id, next(ptx) if ptx else None, compute_dtype)
+        loss = update(model, optimizer, groups, size, tokenizer.pad_id, next(ptx) if ptx else None)
         answers = [s for group in groups for s in group]
         known = [s.reward for s in answers if s.reward is not None]
         result.history.append(
@@ -127,9 +133,37 @@ def train_rl(
                 "loss": loss,
             }
         )
+        if (step + 1) % size.check_every == 0 or step + 1 == size.steps:
+            best.look(step + 1)
+    best.restore()
     model.eval()
-    result.after = evaluate(model, tokenizer, heldout, compute_dtype)
+    result.after = evaluate(model, tokenizer, heldout)
     return result
+
+
+class Best:
+    """The best model so far by its success on the development split, with a copy of its weights."""
+
+    def __init__(self, model: K2Model, result: RLResult, success: Callable[[], float]):
+        self.model, self.result, self.success, self.highest = model, result, success, -1.0
+        self.look(0)
+
+    def look(self, steps: int) -> None:
+        """Measures the model after so many steps; keeps its weights if it is the best."""
+        rate = self.success()
+        self.result.development.append((steps, rate))
+        if rate > self.highest:
+            self.highest, self.result.kept = rate, steps
+            self.weights = {name: value.clone() for name, value in self.model.state_dict().items()}
+
+    def restore(self) -> None:
+        self.model.load_state_dict(self.weights)
+
+
+def set_aside(problems: list[Problem], count: int) -> tuple[list[Problem], list[Problem]]:
+    """The first `count` problems, and the others that do not ask the same."""
+    asked = {str(problem.messages) for problem in problems[:count]}
+    return problems[:count], [problem for problem in problems[count:] if str(problem.messages) not in asked]
 
 
 def update(
@@ -139,7 +173,6 @@ def update(
     size: RLSize,
     pad: int,
     ptx: Batch | None,
-    compute_dtype: str,
 ) -> float:
     """One optimisation step on [problem][K] samples; the policy loss.
 
@@ -147,35 +180,45 @@ def update(
     so that sampling and training cannot disagree through precision.
     """
     samples = [s for group in groups for s in group]
-    batch = Batch.from_ragged([(s.ids, s.mask) for s in samples], pad)
+    where = model.embed_tokens.weight.device
+    batch = Batch.from_ragged([(s.ids, s.mask) for s in samples], pad).to(where)
     model.train()
-    with mixed_precision(batch.tokens.device.type, compute_dtype):
+    with machine.precision(where):
         sequences = torch.cat((batch.tokens, batch.targets[:, -1:]), dim=1)
         logp = model.token_logprobs(sequences, batch.weights.bool()).sum(1).view(len(groups), -1)
-        valid = torch.tensor([s.reward is not None for s in samples]).view_as(logp)
-        rewards = torch.tensor([s.reward or 0.0 for s in samples]).view_as(logp)
+        valid = torch.tensor([s.reward is not None for s in samples], device=where).view_as(logp)
+        rewards = torch.tensor([s.reward or 0.0 for s in samples], device=where).view_as(logp)
         loss = k2_policy_loss(logp, logp.detach(), rewards, size.tau, valid)
         objective = loss / (2 * size.tau)  # k1.5's scale: the gradient no longer depends on τ at the start
         if ptx is not None:
-            objective = objective + size.ptx_weight * model.loss(*ptx)
+            objective = objective + size.ptx_weight * model.loss(*ptx.to(where))
     objective.backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return loss.item()
 
 
-def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], compute_dtype: str) -> Success:
+def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem]) -> Success:
     """Success on each problem: the mean of sampled attempts, and the greedy answer's."""
 
-    def rates(samples: int, temperature: float) -> list[float]:
-        found: list[float] = []
-        for start in range(0, len(problems), 64):
-            chunk = problems[start : start + 64]
-            options = {"samples": samples, "temperature": temperature, "seed": start, "compute_dtype": compute_dtype}
-            found += success_rates(rollout(model, tokenizer, chunk, **options)).tolist()
-        return found
+    sampled = attempts(model, tokenizer, problems, ATTEMPTS, 1.0)
+    return Success(sampled, greedy=attempts(model, tokenizer, problems, 1, 0.0))
 
-    return Success(sampled=rates(ATTEMPTS, 1.0), greedy=rates(1, 0.0))
+
+def attempts(
+    model: K2Model, tokenizer: Tokenizer, problems: list[Problem], samples: int, temperature: float
+) -> list[float]:
+    """[problem] share of `samples` answers that are right; the same seeds in every call."""
+    found: list[float] = []
+    for start in range(0, len(problems), 64):
+        chunk = problems[start : start + 64]
+        rolled = rollout(model, tokenizer, chunk, samples=samples, temperature=temperature, seed=start)
+        found += success_rates(rolled).tolist()
+    return found
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / max(1, len(values))
 
 
 def _silent(iterable: Iterable, _description: str, _total: int) -> Iterable:

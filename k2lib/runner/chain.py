@@ -144,9 +144,6 @@ def _environment(root: Path, profile: str) -> Iterator[Path]:
     progress_file = root / "progress.json"
     command = f"k2 reproduce --profile {profile}"
     settings = {"K2_PROGRESS_FILE": str(progress_file), "K2_COMMAND": command, "K2_PNG": "0"}
-    settings["OMP_WAIT_POLICY"] = os.environ.get(
-        "OMP_WAIT_POLICY", "PASSIVE"
-    )  # spinning threads starve each other on busy cores
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

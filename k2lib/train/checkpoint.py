@@ -10,6 +10,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.model import K2Model
 
@@ -37,7 +38,10 @@ def save_checkpoint(directory: Path | str, model: K2Model, tokenizer: Tokenizer,
 
 
 def load_checkpoint(directory: Path | str) -> Checkpoint:
-    """Read what `save_checkpoint` wrote. FileNotFoundError or ValueError name the file that is missing or damaged."""
+    """Read what `save_checkpoint` wrote, the model onto this machine's device.
+
+    FileNotFoundError or ValueError name the file that is missing or damaged.
+    """
     directory = Path(directory)
     record = directory / "training.json"
     if not record.exists():
@@ -51,4 +55,6 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
         raise ValueError(
             f"{record} is not valid JSON ({error}); delete {directory} and run its notebook again"
         ) from None
-    return Checkpoint(K2Model.from_pretrained(directory), Tokenizer.load(directory), training, directory)
+    return Checkpoint(
+        K2Model.from_pretrained(directory, device=machine.device()), Tokenizer.load(directory), training, directory
+    )

@@ -6,7 +6,6 @@ routers' selection biases. The data order is a function of the step number, so a
 snapshot and ends bit-identical to one that was not.
 """
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from k2lib import machine
 from k2lib.model.moe import router_loads, update_router_bias
 from k2lib.train.batch import Batch
 
@@ -55,19 +55,10 @@ class Snapshot:
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, list[StepRecord]]:
         if not self.path.exists():
             return 0, []
-        state = torch.load(self.path, weights_only=True)
+        state = torch.load(self.path, weights_only=True, map_location=next(model.parameters()).device)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         return state["step"], [StepRecord(**r) for r in state["history"]]
-
-
-def mixed_precision(device: str, dtype: str) -> contextlib.AbstractContextManager:
-    """Autocast to bfloat16, or nothing for float32."""
-    if dtype == "float32":
-        return contextlib.nullcontext()
-    if dtype == "bfloat16":
-        return torch.autocast(device, torch.bfloat16)
-    raise ValueError(f"compute dtype {dtype!r} is not supported; choose 'float32' or 'bfloat16'")
 
 
 def attention_maxima(model: nn.Module) -> list[list[float]]:
@@ -90,7 +81,7 @@ def train(
     *,
     steps: int,
     lr_at: Callable[[int], float],
-    compute_dtype: str = "float32",
+    compute_dtype: str = "auto",
     bias_rate: float = 1e-3,
     progress: Callable[[Iterable, str, int], Iterable] | None = None,
     description: str = "train",
@@ -102,7 +93,7 @@ def train(
     is the u of aux-loss-free balancing (Moonlight: 1e-3). Raises FloatingPointError, naming the step, if the loss is not
     finite: nothing has been changed by that step.
     """
-    device = next(model.parameters()).device.type
+    device = next(model.parameters()).device
     start, history = snapshot.load(model, optimizer) if snapshot else (0, [])
     saved = time.monotonic()
     source = batches(start)
@@ -110,7 +101,7 @@ def train(
     for step in (progress or _silent)(range(start, steps), description, steps - start):
         began = time.perf_counter()
         batch = next(source).to(device)
-        with mixed_precision(device, compute_dtype):
+        with machine.precision(device, compute_dtype):
             loss = model.loss(batch.tokens, batch.targets, batch.weights)
         if not torch.isfinite(loss):
             raise FloatingPointError(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import torch
 
+from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.model import K2Model
@@ -21,12 +22,11 @@ def clip_run(
     *,
     tau: float | None,
     seed: int,
-    compute_dtype: str,
     progress: Callable[[Iterable, str, int], Iterable] | None = None,
 ) -> list[StepRecord]:
     """One run at a constant learning rate with a short warm-up; `tau=None` is plain Muon. Seeds fix weights and data."""
     torch.manual_seed(seed)
-    model = K2Model(config)
+    model = K2Model(config).to(machine.device())
     optimizer = MuonClip.for_model(model, lr=size.lr, tau=tau)
 
     def source(start: int) -> Iterator[Batch]:
@@ -39,14 +39,13 @@ def clip_run(
         source,
         steps=size.steps,
         lr_at=lambda step: size.lr * min(1.0, (step + 1) / 10),
-        compute_dtype=compute_dtype,
         progress=progress,
         description=f"{name}, seed {seed}",
     )
 
 
 def clip_study(
-    config: K2Config, dataset: PackedDataset, size: ClipSize, *, compute_dtype: str, progress: Callable | None = None
+    config: K2Config, dataset: PackedDataset, size: ClipSize, progress: Callable | None = None
 ) -> dict[str, list[dict]]:
     """{"muon" | "muonclip": one {"loss": [step], "max_logit": [step]} a seed}; the arms of a seed see the same batches."""
 
@@ -59,7 +58,7 @@ def clip_study(
     arms = {"muon": None, "muonclip": size.tau}
     return {
         arm: [
-            summary(clip_run(config, dataset, size, tau=tau, seed=seed, compute_dtype=compute_dtype, progress=progress))
+            summary(clip_run(config, dataset, size, tau=tau, seed=seed, progress=progress))
             for seed in range(size.seeds)
         ]
         for arm, tau in arms.items()

@@ -2,17 +2,15 @@
 
 import itertools
 import json
-import os
 
 import numpy as np
 import pytest
 import torch
 
 from k2lib.report import claims, figures, picture, start
-from k2lib.report.book import threads
 from k2lib.report.ledger import Ledger, ledger_path
 from k2lib.report.progress import progress
-from k2lib.report.provenance import machine, provenance
+from k2lib.report.provenance import provenance
 
 CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}}
 
@@ -41,7 +39,7 @@ def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts
     assert lines[0].startswith("not tested at this size: ")
     ledger = Ledger.load(ledger_path("03_muonclip", "smoke"))
     assert ledger.seed == 3 and ledger.metrics == {"loss": 2.5} and ledger.series["curve"] == CURVE
-    assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
+    assert {"command", "commit", "machine", "device", "measured", "versions", "seed", "date"} <= set(ledger.provenance)
 
 
 def test_what_finish_prints_does_not_depend_on_what_was_measured(artifacts, capsys):
@@ -96,17 +94,6 @@ def test_start_seeds_every_generator(artifacts):
         start("00_a", "smoke", seed)
         draws.append((torch.rand(1).item(), np.random.rand()))
     assert draws[0] == draws[1] != draws[2]
-
-
-def test_threads_are_one_at_smoke_size_all_cores_otherwise_and_can_be_chosen(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert threads("smoke") == 1
-    assert threads("laptop") == len(os.sched_getaffinity(0))
-    monkeypatch.setenv("K2_THREADS", "3")
-    assert threads("smoke") == 3
-    monkeypatch.setenv("K2_THREADS", "many")
-    with pytest.raises(ValueError, match="K2_THREADS is 'many'"):
-        threads("smoke")
 
 
 def test_show_displays_plain_rounded_json_and_needs_a_new_name(artifacts, shown):
@@ -194,5 +181,6 @@ def test_provenance_names_no_host(monkeypatch):
     import platform
 
     found = provenance(0)
-    assert "cores" in machine() and found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
+    assert "cores" in found["machine"] and found["measured"]["threads"] == torch.get_num_threads()
+    assert found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert platform.node() not in json.dumps(found)

@@ -13,7 +13,7 @@ from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
 from k2lib.rl.problems import Problem, verifiable
 from k2lib.rl.rollout import OVERLONG, rollout
-from k2lib.rl.trainer import temperature_at, train_rl, update
+from k2lib.rl.trainer import set_aside, temperature_at, train_rl, update
 
 
 @settings(max_examples=20, deadline=None)
@@ -116,7 +116,7 @@ def test_an_update_raises_the_probability_of_what_was_rewarded(model, tiny_token
     before = [logp(s) for s in group]
     from k2lib.optim import MuonClip
 
-    update(model, MuonClip.for_model(model, lr=2e-3), [group], SMOKE.rl, tiny_tokenizer.pad_id, None, "float32")
+    update(model, MuonClip.for_model(model, lr=2e-3), [group], SMOKE.rl, tiny_tokenizer.pad_id, None)
     after = [logp(s) for s in group]
     assert after[0] - before[0] > max(a - b for a, b in zip(after[1:], before[1:], strict=True))
 
@@ -128,11 +128,36 @@ def test_samplings_logprobs_are_those_that_training_computes(model, tiny_tokeniz
     torch.testing.assert_close(again, torch.tensor(sample.logprobs), atol=1e-4, rtol=1e-3)
 
 
+def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokenizer, monkeypatch):
+    rates = iter([0.25, 0.5, 0.125, 0.375])  # before any step, and after each of three
+
+    def attempts(found, _tokenizer, problems, samples, _temperature):
+        seen.append([p.clone() for p in found.parameters()])
+        return [next(rates) if samples == 2 else 0.0 for _ in problems]
+
+    seen: list[list[torch.Tensor]] = []
+    monkeypatch.setattr("k2lib.rl.trainer.attempts", attempts)
+    problems = [letters(tiny_tokenizer, letter) for letter in "abcdef"]
+    size = dataclasses.replace(SMOKE.rl, steps=3, prompts=2, samples=2, lr=1e-2, development=1, check_every=1)
+    result = train_rl(model, tiny_tokenizer, problems, [], None, size)
+    assert (result.development, result.kept) == ([(0, 0.25), (1, 0.5), (2, 0.125), (3, 0.375)], 1)
+    assert all(map(torch.equal, model.parameters(), seen[3]))  # held out twice, before any step, after the first
+    assert not any(torch.equal(a, b) for a, b in zip(seen[3], seen[4], strict=True) if a.ndim == 2)
+
+
+def test_the_development_split_is_not_trained_on(tiny_tokenizer):
+    problems = [letters(tiny_tokenizer, letter) for letter in "abcab"]
+    development, rest = set_aside(problems, 2)
+    assert [p.messages[0]["content"] for p in development + rest] == ["say a", "say b", "say c"]
+
+
 def test_training_raises_success_on_a_learnable_problem(model, tiny_tokenizer):
     problems = [letters(tiny_tokenizer, "a")] * 8
     for p in model.parameters():
         p.requires_grad_()
-    size = dataclasses.replace(SMOKE.rl, steps=25, prompts=4, samples=8, lr=5e-3, temperature=(1.0, 1.0))
+    size = dataclasses.replace(
+        SMOKE.rl, steps=25, prompts=4, samples=8, lr=5e-3, temperature=(1.0, 1.0), development=0, check_every=99
+    )
     patched = [dataclasses.replace(p, reward=lambda turn: float("a" in turn.message["content"][:40])) for p in problems]
     result = train_rl(model, tiny_tokenizer, patched, patched[:2], None, size)
     first, last = (sum(h["success"] for h in part) / 5 for part in (result.history[:5], result.history[-5:]))

@@ -10,7 +10,6 @@ from k2lib import K2Config, K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, studies, train
-from k2lib.train.loop import mixed_precision
 from k2lib.train.sft import batches
 from k2lib.train.studies import count_spikes
 
@@ -66,11 +65,6 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="step 0"):
         train(model, MuonClip.for_model(model, lr=1e-2), counting, steps=1, lr_at=lambda step: 1e-2)
-
-
-def test_an_unknown_compute_dtype_is_refused_by_name():
-    with pytest.raises(ValueError, match="float16"):
-        mixed_precision("cpu", "float16")
 
 
 def test_ragged_rows_train_only_what_the_assistant_says():
