@@ -14,7 +14,7 @@ endif
 READY := $(BIN)/.k2lib-ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: install reproduce test lab lint notebooks constraints clean
+.PHONY: install reproduce test lab lint notebooks bands constraints clean
 
 install: $(READY)
 
@@ -38,6 +38,10 @@ lint: $(READY)
 # Run the committed notebooks again and store them in their canonical form; NB="03 07" for some of them.
 notebooks: $(READY)
 	k2 notebooks $(NB)
+
+# How far the smoke run's numbers may lie apart, from several seeds on each arithmetic: about two hours.
+bands: $(READY)
+	python -m k2lib.books.bands
 
 constraints: $(READY)
 	python ci/constraints.py

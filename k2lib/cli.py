@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--from", dest="start", metavar="NN", help="this notebook and those after it")
     command.add_argument("--force", action="store_true", help="run them even when they are up to date")
     command.add_argument("--keep-going", action="store_true", help="go on with the next notebook after a failure")
+    command.add_argument("--seed", type=int, default=0, help="of data and weights (0, the published one)")
 
     command = _command(commands, "notebooks", notebooks, "re-run the committed notebooks and make them canonical")
     command.add_argument("names", nargs="*", metavar="NN", help="these only; all when none is named")
@@ -60,7 +61,12 @@ def reproduce(options: argparse.Namespace) -> int:
     from k2lib.runner import reproduce
 
     return reproduce(
-        options.profile, only=options.only, start=options.start, force=options.force, keep_going=options.keep_going
+        options.profile,
+        only=options.only,
+        start=options.start,
+        force=options.force,
+        keep_going=options.keep_going,
+        seed=options.seed,
     )
 
 

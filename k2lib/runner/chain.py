@@ -28,15 +28,17 @@ def reproduce(
     start: str | None = None,
     force: bool = False,
     keep_going: bool = False,
+    seed: int = 0,
     notebooks: Path = NOTEBOOKS,
 ) -> int:
     """Runs the notebooks that are out of date and prints where the report is; 0, or 1 when a notebook failed.
 
-    `only` and `start` restrict the list, `force` runs what is up to date too, `keep_going` goes on after a failure.
+    `only` and `start` restrict the list, `force` runs what is up to date too, `keep_going` goes on after a failure,
+    `seed` is every notebook's.
     ValueError for an unknown profile or notebook, RuntimeError when the same profile is being run already.
     """
     sizes = profiles.get(profile)
-    plan = steps(profile, notebooks)
+    plan = steps(profile, notebooks, seed)
     wanted = chosen(plan, only or [], start)
     root = artifacts_root(profile)
     with _alone(root), _signals(), _environment(root, profile) as progress_file:

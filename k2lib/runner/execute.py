@@ -64,7 +64,7 @@ def execute(step: Step, cell_timeout: int, watch: Watch) -> None:
     before = _written(step)
     try:
         try:
-            engine.run(step.path, running, {"profile": step.profile}, cell_timeout, watch)
+            engine.run(step.path, running, {"profile": step.profile, "seed": step.seed}, cell_timeout, watch)
         except Exception as error:  # papermill, nbclient and jupyter_client each have their own
             raise NotebookFailed(step, watch.cell(), reason(error, cell_timeout)) from error
         _require_all_ran(step, nbformat.read(running, as_version=4), watch)

@@ -39,6 +39,7 @@ class Step:
     path: Path
     profile: str
     fingerprint: str
+    seed: int = 0
 
     @property
     def name(self) -> str:
@@ -80,15 +81,15 @@ class Step:
             return {}
 
 
-def steps(profile: str, folder: Path = NOTEBOOKS) -> list[Step]:
+def steps(profile: str, folder: Path = NOTEBOOKS, seed: int = 0) -> list[Step]:
     """All notebooks of `folder` in the order of their numbers; FileNotFoundError when there are none."""
     paths = sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
     if not paths:
         raise FileNotFoundError(f"no notebook named like 00_overview.ipynb in {folder}; run from a full checkout")
     found, upstream = [], _surroundings()
     for path in paths:
-        upstream = _digest([upstream, profile, *code_cells(path)])
-        found.append(Step(path, profile, upstream))
+        upstream = _digest([upstream, profile, str(seed), *code_cells(path)])
+        found.append(Step(path, profile, upstream, seed))
     return found
 
 

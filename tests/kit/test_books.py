@@ -1,13 +1,12 @@
 """The form in which notebooks are committed: canonical, byte-identical when nothing changed, and checked."""
 
-import json
-
 import nbformat
 import pytest
 
-from k2lib.books import form, hygiene
+from k2lib.books import bands, form, hygiene
 from k2lib.books import rebuild as books
 from k2lib.report import picture
+from k2lib.report.ledger import Ledger
 
 FIGURE = "import plotly.graph_objects as go\nb.show(go.Figure(go.Scatter(y=[1, 2])), 'line')"
 CLOCK = "import time\nprint(time.time())"
@@ -19,9 +18,9 @@ def outputs(path, cell: int) -> list:
 
 def test_building_twice_gives_the_same_bytes(make, tmp_path, capsys):
     path = make("00_a", "print('x')\nimport sys\nprint('noise', file=sys.stderr)", FIGURE, finish=True)
-    assert books.build([], path.parent, tmp_path / "expected.json") == (0 if picture.browser() else 1)
+    assert books.build([], path.parent) == (0 if picture.browser() else 1)
     first = path.read_bytes()
-    books.build([], path.parent, tmp_path / "expected.json")
+    books.build([], path.parent)
     assert path.read_bytes() == first
     assert "00_a: rewritten" in capsys.readouterr().out.splitlines()[0]
     notebook = nbformat.reads(first.decode(), as_version=4)
@@ -35,14 +34,14 @@ def test_a_volatile_cell_keeps_its_output_until_its_source_changes(make, tmp_pat
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[5].metadata["tags"] = ["volatile"]
     nbformat.write(notebook, path)
-    books.build([], path.parent, tmp_path / "expected.json")
+    books.build([], path.parent)
     first = outputs(path, 5)
-    books.build([], path.parent, tmp_path / "expected.json")
+    books.build([], path.parent)
     assert outputs(path, 5) == first
     notebook = nbformat.read(path, as_version=4)
     notebook.cells[5].source += "\nprint('more')"
     nbformat.write(notebook, path)
-    books.build([], path.parent, tmp_path / "expected.json")
+    books.build([], path.parent)
     assert outputs(path, 5)[0].text != first[0].text
 
 
@@ -67,24 +66,22 @@ def test_how_stdout_was_cut_into_pieces_does_not_show():
     assert nbformat.writes(form.canonical(pieces("a", "b"))) == nbformat.writes(form.canonical(pieces("ab")))
 
 
-def test_expected_numbers_stay_while_within_tolerance_and_follow_beyond_it(make, tmp_path):
-    path, expected = make("00_a", "b.metric('loss', 2.0)", finish=True), tmp_path / "expected.json"
-
-    def value():
-        books.build([], path.parent, expected)
-        return json.loads(expected.read_text())["00_a"]["values"]["loss"]
-
-    assert value() == {"value": 2.0, **books.TOLERANCE}
-    make("00_a", "b.metric('loss', 2.05)", finish=True)
-    assert value()["value"] == 2.0
-    make("00_a", "b.metric('loss', 3.0)", finish=True)
-    assert value()["value"] == 3.0
+def run_of(value: float, dtype: str = "float32", **metrics: float) -> Ledger:
+    return Ledger("00_a", "smoke", metrics={"loss": value} | metrics, provenance={"measured": {"dtype": dtype}})
 
 
-def test_a_value_agrees_within_its_tolerance_only():
-    entry = {"value": 2.0, "rel": 0.1, "abs": 0.0}
-    assert books.within(2.19, entry) and not books.within(2.21, entry)
-    assert not books.within(1.0, {"value": None, "rel": 1.0, "abs": 1.0})
+def test_bands_hold_what_seeds_gave_and_some_more_and_each_arithmetic_has_its_own(tmp_path):
+    for seed, value in enumerate((2.0, 2.2, 2.1)):
+        run_of(value).save(tmp_path / f"float32-1-{seed}" / "smoke" / "ledgers" / "00_a.json")
+    run_of(5.0, "bfloat16").save(tmp_path / "bfloat16-1-0" / "smoke" / "ledgers" / "00_a.json")
+    found = bands.collect(tmp_path)
+    low, high = found["00_a"]["loss"]["float32"]
+    assert 1.8 < low < 1.9 and 2.3 < high < 2.4
+    assert bands.outside(run_of(2.25), found) == []
+    assert bands.outside(run_of(2.5), found) == [f"loss is 2.5, outside {low} to {high} (float32)"]
+    assert bands.outside(run_of(2.1, "bfloat16"), found)[0].startswith("loss is 2.1, outside")
+    assert bands.outside(run_of(2.1, extra=1.0), found) == ["extra has no band for float32"]
+    assert bands.outside(Ledger("00_a", "smoke", provenance=run_of(0).provenance), found) == ["loss was not measured"]
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +91,7 @@ def built(write, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("K2_ARTIFACTS", str(folder / "artifacts"))
         path = write(folder, "00_a", "print('x')", finish=True)
-        assert books.build([], folder, folder / "expected.json") == 0
+        assert books.build([], folder) == 0
     return path.read_text()
 
 
