@@ -123,9 +123,12 @@ def arithmetic() -> dict[str, str]:
 
 
 @torch.compiler.disable
-def rates(where: torch.device) -> Rates:
-    """What a device does, measured by the first who asks after a boot and read from ~/.cache/k2lib by everybody after."""
-    return _rates(torch.device(where.type, where.index), torch.get_num_threads())
+def rates(where: torch.device, used_threads: int | None = None) -> Rates:
+    """What a device does on so many threads (PyTorch's present number).
+
+    Measured by the first who asks after a boot, read from ~/.cache/k2lib by everybody after.
+    """
+    return _rates(torch.device(where.type, where.index), used_threads or torch.get_num_threads())
 
 
 @functools.cache
@@ -136,7 +139,7 @@ def _rates(where: torch.device, used_threads: int) -> Rates:
     file = _cache_folder() / f"machine-{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError):
         return Rates(**json.loads(file.read_text()))
-    found = measure(where)
+    found = measure(where, used_threads)
     with contextlib.suppress(OSError):  # a home that cannot be written costs a measurement a process, no more
         file.parent.mkdir(parents=True, exist_ok=True)
         temporary = file.with_suffix(f".{os.getpid()}.tmp")
@@ -145,12 +148,17 @@ def _rates(where: torch.device, used_threads: int) -> Rates:
     return found
 
 
-def measure(where: torch.device) -> Rates:
+def measure(where: torch.device, used_threads: int) -> Rates:
     """Times products and a copy on a device, each kept at its best, since other work only ever slows them down."""
-    source = torch.ones(COPIED, dtype=torch.uint8, device=where)
-    target = torch.empty_like(source)
-    copy = _best(lambda: target.copy_(source), where)
-    return Rates({dtype: _product_rate(getattr(torch, dtype), where) for dtype in DTYPES}, 2e-9 * COPIED / copy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(used_threads)
+    try:
+        source = torch.ones(COPIED, dtype=torch.uint8, device=where)
+        target = torch.empty_like(source)
+        copy = _best(lambda: target.copy_(source), where)
+        return Rates({dtype: _product_rate(getattr(torch, dtype), where) for dtype in DTYPES}, 2e-9 * COPIED / copy)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _product_rate(dtype: torch.dtype, where: torch.device) -> float:

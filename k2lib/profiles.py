@@ -185,7 +185,7 @@ LAPTOP = Profile(
         largest_number=20,
         vocab_size=4096,
     ),
-    pretrain=TrainSize(steps=1000, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
+    pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
     memory=MemorySize(batch_size=8, seq_len=128, steps=50, seeds=3),

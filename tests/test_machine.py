@@ -32,12 +32,12 @@ def bare(monkeypatch, tmp_path):
 def measures(monkeypatch, found: Rates) -> list[torch.device]:
     """Lets every measurement find these rates; the devices that were measured."""
     measured = []
-    monkeypatch.setattr(machine, "measure", lambda where: measured.append(where) or found)
+    monkeypatch.setattr(machine, "measure", lambda where, threads: measured.append(where) or found)
     return measured
 
 
 def test_a_real_measurement_finds_positive_rates():
-    found = machine.measure(HOST)
+    found = machine.measure(HOST, 1)
     assert found.gflops.keys() == set(machine.DTYPES)
     assert all(rate > 0 for rate in [*found.gflops.values(), found.bandwidth])
 

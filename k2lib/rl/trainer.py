@@ -26,6 +26,7 @@ from k2lib.train.batch import Batch
 
 PROBES = 4  # samples per problem that estimate its difficulty
 ATTEMPTS = 4  # sampled answers per held-out problem
+PIECE = 4  # problems whose samples share a forward pass
 DEVELOPMENT_ATTEMPTS = 2  # sampled answers per problem of the development split
 
 
@@ -179,23 +180,31 @@ def update(
     π_old is the model as it is now: its log-probabilities are those of this very forward pass, cut off from the gradient,
     so that sampling and training cannot disagree through precision.
     """
-    samples = [s for group in groups for s in group]
-    where = model.embed_tokens.weight.device
-    batch = Batch.from_ragged([(s.ids, s.mask) for s in samples], pad).to(where)
+    where, total = model.embed_tokens.weight.device, 0.0
     model.train()
-    with machine.precision(where):
+    for piece in pieces(groups):
+        samples = [s for group in piece for s in group]
+        batch = Batch.from_ragged([(s.ids, s.mask) for s in samples], pad).to(where)
         sequences = torch.cat((batch.tokens, batch.targets[:, -1:]), dim=1)
-        logp = model.token_logprobs(sequences, batch.weights.bool()).sum(1).view(len(groups), -1)
+        with machine.precision(where):
+            logp = model.token_logprobs(sequences, batch.weights.bool()).sum(1).view(len(piece), -1)  # [problems, K]
         valid = torch.tensor([s.reward is not None for s in samples], device=where).view_as(logp)
         rewards = torch.tensor([s.reward or 0.0 for s in samples], device=where).view_as(logp)
-        loss = k2_policy_loss(logp, logp.detach(), rewards, size.tau, valid)
-        objective = loss / (2 * size.tau)  # k1.5's scale: the gradient no longer depends on τ at the start
-        if ptx is not None:
-            objective = objective + size.ptx_weight * model.loss(*ptx.to(where))
-    objective.backward()
+        loss = k2_policy_loss(logp, logp.detach(), rewards, size.tau, valid) * len(piece) / len(groups)
+        (loss / (2 * size.tau)).backward()  # k1.5's scale: the gradient no longer depends on τ at the start
+        total += loss.item()
+    if ptx is not None:
+        with machine.precision(where):
+            (size.ptx_weight * model.loss(*ptx.to(where))).backward()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return loss.item()
+    return total
+
+
+def pieces(groups: list[list[Sample]]) -> list[list[list[Sample]]]:
+    """A few problems at a time, of similar length: padding all to the longest one would double the work."""
+    ordered = sorted(groups, key=lambda group: max(len(s.ids) for s in group))
+    return [ordered[i : i + PIECE] for i in range(0, len(ordered), PIECE)]
 
 
 def evaluate(model: K2Model, tokenizer: Tokenizer, problems: list[Problem]) -> Success:

@@ -1,8 +1,8 @@
 """The line that shows how far the chain is: notebook, cell, what the cell is doing, time left.
 
 On a terminal it is one line, redrawn every second; in a log it is a line whenever the cell changes, at most one in ten
-seconds. The time left comes from the last run here, else from the run whose results are committed, scaled by how fast
-this machine has been so far.
+seconds. The time left comes from what is expected of each notebook, scaled by how long the finished ones, and the running
+one when it is late, have taken against what was expected of them.
 """
 
 import json
@@ -18,12 +18,12 @@ QUIET_FOR = 10.0  # seconds between two lines of a log
 
 
 class Bar:
-    """Progress over the `pending` steps; call `tick` while one runs and `finished` after each."""
+    """Progress over the `pending` steps, of which `expected` seconds are known; `tick` while one runs, `finished` after."""
 
-    def __init__(self, pending: list[Step], progress_file: Path):
+    def __init__(self, pending: list[Step], expected: dict[str, float], progress_file: Path):
         self.pending, self.total, self.progress_file = list(pending), len(pending), progress_file
         self.terminal = sys.stdout.isatty()
-        self.expected = {step.name: step.expected_seconds() for step in pending}
+        self.expected = {step.name: expected.get(step.name) for step in pending}
         self.planned = self.spent = 0.0  # seconds of the finished notebooks: as expected, as measured
         self.last_line, self.last_time = "", 0.0
 
@@ -58,6 +58,8 @@ class Bar:
         if any(seconds is None for seconds in times):
             return "time left unknown on a first run"
         pace = self.spent / self.planned if self.planned > 20 else 1.0
+        late = (self.spent + elapsed) / (self.planned + self.expected[step.name])  # were it to end this moment
+        pace = max(pace, late)
         seconds = sum(pace * self.expected[other.name] for other in self.pending if other.name != step.name)
         return f"about {clock(seconds + max(pace * self.expected[step.name] - elapsed, 0))} left"
 

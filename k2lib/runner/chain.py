@@ -13,12 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from k2lib import profiles
+from k2lib import machine, profiles
 from k2lib.report import html, table
 from k2lib.runner.bar import Bar, clock
+from k2lib.runner.estimate import seconds
 from k2lib.runner.execute import NotebookFailed, Watch, execute
 from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
 from k2lib.store import ROOT, artifacts_root
+
+LONG = 2 * 3600  # seconds from which a person should know beforehand
 
 
 def reproduce(
@@ -43,7 +46,9 @@ def reproduce(
     root = artifacts_root(profile)
     with _alone(root), _signals(), _environment(root, profile) as progress_file:
         pending = [step for step in wanted if force or not step.is_done()]
-        bar, failures = Bar(pending, progress_file), []
+        expected = seconds(sizes) | {s.name: took for s in pending if (took := s.last_seconds()) is not None}
+        print(_announcement([s.name for s in pending], expected, profile), end="", flush=True)
+        bar, failures = Bar(pending, expected, progress_file), []
         for step in wanted:
             if step not in pending:
                 print(f"[{step.name[:2]}] {step.name}: up to date", flush=True)
@@ -61,6 +66,23 @@ def reproduce(
         return 1
     print(f"\n{table.terminal(profile)}\n\nreport: {_relative(page)}", flush=True)
     return 0
+
+
+def _announcement(names: list[str], expected: dict[str, float], profile: str) -> str:
+    """What lies ahead on this machine, a line a notebook; nothing when nothing is known or to be done."""
+    known = [name for name in names if name in expected]
+    if not known:
+        return ""
+    found, total = machine.record(), sum(expected[name] for name in known)
+    speed = f"{found['gflops'][found['dtype']]:.0f} GFLOP/s in {found['dtype']}"
+    lines = [f"{found['processor']}, {found['device']}, {speed}; expected here:"]
+    lines += [f"  {name:22} {clock(expected[name]):>8}" for name in known]
+    lines += [f"  {'together, roughly':22} {clock(total):>8}"]
+    if total > LONG:
+        lines.append(
+            f"That is more than {LONG // 3600} hours; `make reproduce PROFILE=smoke` shows every step in minutes."
+        )
+    return "\n".join(lines) + "\n"
 
 
 def _run(step: Step, cell_timeout: int, bar: Bar) -> float:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import nbformat
 
-from k2lib.report.results import runs
 from k2lib.store import PACKAGE, ROOT, artifacts_root, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
@@ -69,10 +68,9 @@ class Step:
         """Records the success; the marker is written last, so it never vouches for a half-written result."""
         write_atomic(self.marker, json.dumps({"fingerprint": self.fingerprint, "seconds": round(seconds, 1)}) + "\n")
 
-    def expected_seconds(self) -> float | None:
-        """How long it took last time here, or on the machine whose result is committed; None when nobody knows."""
-        here = self._marked().get("seconds")
-        return here if here is not None else _committed_seconds(self.name, self.profile)
+    def last_seconds(self) -> float | None:
+        """How long it took the last time here; None when it has not run."""
+        return self._marked().get("seconds")
 
     def _marked(self) -> dict:
         try:
@@ -136,14 +134,3 @@ def _surroundings() -> str:
 
 def _digest(parts: list[str]) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def _committed_seconds(name: str, profile: str) -> float | None:
-    expected = ROOT / "data" / "results" / f"expected_{profile}.json"
-    for path in (*(run.path(name) for run in runs(profile)), expected):
-        try:
-            content = json.loads(path.read_text())
-            return float(content["seconds"] if path != expected else content[name]["seconds"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return None

@@ -38,8 +38,11 @@ def test_reproduce_passes_its_options_on_and_returns_the_exit_code(monkeypatch):
     monkeypatch.setattr("k2lib.runner.reproduce", lambda *a, **k: calls.append((a, k)) or 1)
     assert cli.main(["reproduce", "--only", "03", "04", "--from", "03", "--force", "--keep-going"]) == 1
     assert cli.main(["reproduce"]) == 1
-    assert calls[0] == (("laptop",), {"only": ["03", "04"], "start": "03", "force": True, "keep_going": True, "seed": 0})
-    assert calls[1] == (("laptop",), {"only": [], "start": None, "force": False, "keep_going": False})
+    assert calls[0] == (
+        ("laptop",),
+        {"only": ["03", "04"], "start": "03", "force": True, "keep_going": True, "seed": 0},
+    )
+    assert calls[1] == (("laptop",), {"only": [], "start": None, "force": False, "keep_going": False, "seed": 0})
 
 
 def test_help_does_not_load_pytorch():

@@ -198,7 +198,7 @@ def test_the_expected_time_survives_a_change_of_the_notebook(make, artifacts):
     step.folder.mkdir(parents=True)
     step.mark_done(12.3)
     make("00_a", "x = 2")
-    assert steps("smoke", path.parent)[0].expected_seconds() == 12.3
+    assert steps("smoke", path.parent)[0].last_seconds() == 12.3
 
 
 def test_every_profile_limits_a_cell():

@@ -1,5 +1,6 @@
 """The K2 objective against its closed form, rewards, rollouts and the trainer."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -119,6 +120,22 @@ def test_an_update_raises_the_probability_of_what_was_rewarded(model, tiny_token
     update(model, MuonClip.for_model(model, lr=2e-3), [group], SMOKE.rl, tiny_tokenizer.pad_id, None)
     after = [logp(s) for s in group]
     assert after[0] - before[0] > max(a - b for a, b in zip(after[1:], before[1:], strict=True))
+
+
+def test_an_update_in_pieces_is_the_update_of_the_whole(model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    problems = [letters(tiny_tokenizer, letter * n) for n, letter in enumerate("abcde", start=1)]
+    groups = rollout(model, tiny_tokenizer, problems, samples=3, temperature=1.0, seed=0)
+    groups = [[dataclasses.replace(s, reward=float(i == n % 3)) for i, s in enumerate(g)] for n, g in enumerate(groups)]
+    results = {}
+    for piece in (2, 5):
+        monkeypatch.setattr("k2lib.rl.trainer.PIECE", piece)
+        twin = copy.deepcopy(model)
+        plain = torch.optim.SGD(twin.parameters(), lr=1.0)
+        loss = update(twin, plain, groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
+        results[piece] = (loss, torch.cat([p.detach().flatten() for p in twin.parameters()]))
+    assert results[2][0] == pytest.approx(results[5][0], rel=1e-4)
+    torch.testing.assert_close(results[2][1], results[5][1], atol=1e-5, rtol=1e-4)
 
 
 def test_samplings_logprobs_are_those_that_training_computes(model, tiny_tokenizer):

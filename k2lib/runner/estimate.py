@@ -1,0 +1,120 @@
+"""What a notebook will need on this machine, from counted FLOPs and the measured rate of dense products.
+
+    seconds = fixed + FLOPs / (SHARE · rate) + updates · layers · UPDATE + decoding steps · (layers · STEP + bytes / bandwidth)
+
+The FLOPs are counted from the profile and the model's config, forward and backward, orthogonalisation included. SHARE,
+the part of the rate that a small model's products reach, and what a layer costs beside them were measured on a few
+processors (data/results/LOG.md). An estimate is good to a factor of about 1.5: enough to decide whether to wait.
+"""
+
+from dataclasses import dataclass, fields
+
+import torch
+
+from k2lib import machine, stages
+from k2lib.config import K2Config
+from k2lib.model import accounting
+from k2lib.profiles import Profile
+from k2lib.rl.problems import BUDGETS
+from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PIECE, PROBES
+
+SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
+UPDATE = 15e-3  # seconds a layer and training step beside the products
+STEP = 1.5e-3  # seconds a layer and decoding step beside reading the weights
+ROW = 170  # tokens of a padded fine-tuning row
+PROMPT = 100  # tokens of an average prompt
+TURNS = 3  # of an average conversation
+ANSWER = 64  # tokens a turn at most
+PARALLEL_START = 5.0  # seconds to launch a job on several processes
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one notebook asks of a machine."""
+
+    flops: float = 0.0  # of training steps and of reading prompts
+    updates: float = 0.0  # training steps
+    decoding: float = 0.0  # decoding steps, each of one batch
+    fixed: float = 0.0  # seconds: imports, figures, files
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
+
+
+def work(profile: Profile) -> dict[str, Work]:
+    """The work of each notebook; what an earlier notebook has stored is not counted again."""
+    config, p = stages.config(profile), profile
+    clip, memory, routing, parallel = p.clip, p.memory, p.routing, p.parallel
+    return {
+        "00_overview": Work(fixed=6),
+        "01_data_rephrasing": Work(
+            fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 800
+        ),
+        "02_moe_architecture": training(config, 2 * routing.steps, routing.batch_size, routing.seq_len)
+        + Work(fixed=14),
+        "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
+        + training(config, 2 * clip.seeds * clip.steps, clip.batch_size, clip.seq_len)
+        + Work(fixed=10),
+        "04_memory": training(config, 2 * memory.seeds * memory.steps, memory.batch_size, memory.seq_len)
+        + Work(fixed=8),
+        "05_parallelism": training(config, 4 * parallel.steps, parallel.batch_size, parallel.seq_len)
+        + Work(fixed=8 + 4 * PARALLEL_START),
+        "06_sft": _fine_tuning(config, p),
+        "07_rl": _reinforcement(config, p),
+        "08_evaluation": _evaluation(config, p),
+    }
+
+
+def seconds(profile: Profile) -> dict[str, float]:
+    """Expected seconds of each notebook on this machine."""
+    where, config = machine.device(), stages.config(profile)
+    rates, dtype = machine.rates(where, machine.threads(most=profile.threads)), machine.compute_dtype(where)
+    pace = SHARE[dtype] * 1e9 * rates.gflops[dtype]
+    weights = accounting.count_parameters(config).total * getattr(torch, dtype).itemsize
+    layers, reading = config.num_hidden_layers, weights / (1e9 * rates.bandwidth)
+    return {
+        name: w.fixed + w.flops / pace + w.updates * layers * UPDATE + w.decoding * (layers * STEP + reading)
+        for name, w in work(profile).items()
+    }
+
+
+def training(config: K2Config, steps: float, batch: int, length: int) -> Work:
+    """Steps of forward, backward and MuonClip."""
+    flops = batch * length * accounting.training_flops(config, length) + orthogonalisation_flops(config)
+    return Work(steps * flops, steps)
+
+
+def decoding(config: K2Config, answers: float, length: int, batch: int = 128) -> Work:
+    """So many answers to prompts of usual length, `batch` at a time."""
+    return Work(answers * PROMPT * accounting.training_flops(config, PROMPT) / 3, decoding=answers / batch * length)
+
+
+def orthogonalisation_flops(config: K2Config, steps: int = 5) -> float:
+    """4n²m + 2n³ FLOPs a step for each hidden matrix [n, m], n ≤ m; of an attention's, n is taken as the latent width."""
+    c = config
+    sparse = sum(c.is_moe(layer) for layer in range(c.num_hidden_layers))
+    n, m = sorted((c.hidden_size, c.moe_intermediate_size))
+    experts = sparse * 3 * (c.n_routed_experts + c.n_shared_experts) * (4 * n * n * m + 2 * n**3)
+    attention = c.num_hidden_layers * 6 * c.kv_lora_rank * accounting.attention_parameters(c)
+    return steps * float(experts + attention)
+
+
+def _fine_tuning(config: K2Config, p: Profile) -> Work:
+    played = decoding(config, 2 * p.agentic.heldout_tasks * TURNS, ANSWER)  # by the base model and the fine-tuned one
+    return training(config, p.sft.steps, p.sft.batch_size, ROW) + played + Work(fixed=10 + p.agentic.tasks / 150)
+
+
+def _reinforcement(config: K2Config, p: Profile) -> Work:
+    r = p.rl
+    looked = PROBES * r.candidates + 2 * (ATTEMPTS + 1) * r.heldout  # before and after
+    looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
+    answers = decoding(config, r.steps * r.prompts * r.samples + looked, max(BUDGETS.values()))
+    run = training(config, r.steps, r.prompts * (r.samples + 1), ROW) + answers
+    run += Work(updates=r.steps * r.prompts / PIECE)
+    return sum((run for _ in range(r.seeds)), Work(fixed=8))
+
+
+def _evaluation(config: K2Config, p: Profile) -> Work:
+    e = p.evaluate
+    read = e.perplexity_tokens * accounting.training_flops(config, p.pretrain.seq_len)  # three models, a third each
+    return Work(read, fixed=6) + decoding(config, 3 * (e.questions + e.problems + e.tasks * TURNS), ANSWER)
