@@ -14,7 +14,7 @@ endif
 READY := $(BIN)/.k2lib-ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: install reproduce test lab lint notebooks bands constraints clean
+.PHONY: install reproduce check test lab lint notebooks bands constraints clean
 
 install: $(READY)
 
@@ -28,6 +28,10 @@ reproduce: $(READY)
 
 test: $(READY)
 	ci/test.sh
+
+# The fast half, for use while working: the linter, and the library's tests that train nothing.
+check: $(READY)
+	ci/check.sh
 
 lab: $(READY)
 	jupyter lab notebooks

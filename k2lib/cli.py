@@ -51,6 +51,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--max-tokens", type=int, default=256, help="of one answer")
     command.add_argument("--seed", type=int, default=0)
 
+    command = _command(commands, "bench", bench, "time ours against the strongest peer; the last line is JSON")
+    command.add_argument("name", choices=["model", "decode"], help="a training step, or decoding")
+    command.add_argument("--dtype", default="auto", help="of products: float32, bfloat16 or auto (the default)")
+    command.add_argument("--rounds", type=int, default=7)
+    command.add_argument("--compiled", action="store_true", help="model: the peer's compiled step too (minutes)")
+
     command = _command(commands, "publish", publish, "copy a run's results to data/results, to be committed")
     _profile(command)
     _command(commands, "readme", readme, "write README's claims table and picture from data/results")
@@ -86,6 +92,20 @@ def chat(options: argparse.Namespace) -> int:
         max_tokens=options.max_tokens,
         seed=options.seed,
     )
+    return 0
+
+
+def bench(options: argparse.Namespace) -> int:
+    import torch
+
+    from k2lib import machine
+    from k2lib.bench import decode, model
+
+    torch.set_num_threads(machine.threads())
+    if options.name == "model":
+        model.run(options.dtype, options.rounds, options.compiled)
+    else:
+        decode.run(options.dtype, options.rounds)
     return 0
 
 

@@ -146,6 +146,7 @@ def life(monkeypatch, artifacts: Path) -> dict:
     }
 
 
+@pytest.mark.slow
 def test_a_models_whole_life_takes_place_on_the_chosen_device(monkeypatch, tmp_path):
     monkeypatch.setenv("K2_DTYPE", "float32")
     here = life(monkeypatch, tmp_path / "here")

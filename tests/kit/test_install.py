@@ -82,6 +82,7 @@ def test_ranges(version, inside):
     assert setup.in_range(version, ">=2.10,<3") is inside
 
 
+@pytest.mark.slow
 def test_pip_itself_keeps_the_present_build_under_these_constraints(tmp_path):
     environment = tmp_path / "env"
     venv.create(environment, with_pip=True)

@@ -46,6 +46,7 @@ def test_the_page_marks_claims_measured_before_the_code_changed(run):
     assert "measured before the code changed" in html.write("smoke", ["02_moe_architecture"]).read_text()
 
 
+@pytest.mark.slow
 def test_an_executed_notebook_becomes_a_page_with_interactive_figures(make, artifacts):
     path = make("00_a", "import plotly.graph_objects as go\nb.show(go.Figure(go.Bar(y=[1, 2])), 'line')", finish=True)
     assert reproduce("smoke", notebooks=path.parent) == 0

@@ -14,6 +14,8 @@ from k2lib.runner import NotebookFailed, reproduce
 from k2lib.runner.execute import Watch, execute
 from k2lib.runner.plan import steps
 
+pytestmark = pytest.mark.slow
+
 COUNT = "import pathlib; f = pathlib.Path('runs.txt'); f.write_text((f.read_text() if f.exists() else '') + 'x')"
 
 

@@ -151,5 +151,6 @@ def _rank(rank: int, store: str) -> None:
     dist.destroy_process_group()
 
 
+@pytest.mark.slow
 def test_ranks_share_their_maxima_in_one_collective(tmp_path):
     mp.spawn(_rank, (str(tmp_path / "store"),), nprocs=2)

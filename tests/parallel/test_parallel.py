@@ -16,6 +16,8 @@ from k2lib.parallel.pipeline import boundaries
 from k2lib.parallel.planner import Plan, parameters_per_gpu
 from k2lib.profiles import SMOKE
 
+pytestmark = pytest.mark.slow
+
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320, "num_hidden_layers": 4})
 
 

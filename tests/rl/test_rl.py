@@ -168,6 +168,7 @@ def test_the_development_split_is_not_trained_on(tiny_tokenizer):
     assert [p.messages[0]["content"] for p in development + rest] == ["say a", "say b", "say c"]
 
 
+@pytest.mark.slow
 def test_training_raises_success_on_a_learnable_problem(model, tiny_tokenizer):
     problems = [letters(tiny_tokenizer, "a")] * 8
     for p in model.parameters():
