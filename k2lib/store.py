@@ -1,8 +1,8 @@
 """The one place where expensive results lie: computed by whoever asks first, found by everybody after.
 
 A result is a directory, `artifacts/<profile>/store/<name>-<hash>/`. The hash is taken over the caller's `key` (sizes,
-seeds), the sources of the k2lib subpackages that the caller names and PyTorch's version, so an edited trainer trains
-again and an edited figure does not. The maker writes into a temporary directory that is renamed when it is complete: a
+seeds), the code that makes it (`k2lib.closure`) and PyTorch's version, so an edited trainer trains again and an edited
+figure does not. The maker writes into a temporary directory that is renamed when it is complete: a
 kill at any moment leaves either the whole result or none. A file lock lets two notebooks that start together share one
 computation. What surprised: no notebook has to know any other notebook, and each of them runs alone.
 """
@@ -18,8 +18,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from k2lib import closure
+
 ROOT = Path(__file__).resolve().parents[1]  # the repository: notebooks/, data/, kernels/ and artifacts/ lie here
-PACKAGE = Path(__file__).resolve().parent
 
 
 def artifacts_root(profile: str) -> Path:
@@ -28,14 +29,13 @@ def artifacts_root(profile: str) -> Path:
     return (Path(base) if base else ROOT / "artifacts") / profile
 
 
-def cached(name: str, make: Callable[[Path], None], *, key: dict, sources: tuple[str, ...] = (), root: Path) -> Path:
+def cached(name: str, make: Callable[[Path], None], *, key: dict, root: Path) -> Path:
     """The directory of result `name`, made by `make(directory)` unless it is there already.
 
-    `key` holds what the result depends on (JSON values, dataclasses, paths). `sources` names k2lib subpackages or
-    modules whose code decides it, such as ("corpus", "train.loop"). `root` is `artifacts_root(profile)`. An exception
-    in `make` passes through and leaves nothing behind.
+    `key` holds what the result depends on beside the code (JSON values, dataclasses, paths). `root` is
+    `artifacts_root(profile)`. An exception in `make` passes through and leaves nothing behind.
     """
-    identity = {"name": name, "key": key, "sources": source_hash(sources), "torch": _torch_version()}
+    identity = {"name": name, "key": key, "code": closure.of_function(make), "torch": _torch_version()}
     digest = hashlib.sha256(_canonical_json(identity).encode()).hexdigest()[:12]
     shelf = Path(root) / "store"
     done = shelf / f"{name}-{digest}"
@@ -74,25 +74,6 @@ def write_atomic(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def source_hash(names: tuple[str, ...]) -> str:
-    """Hash over the Python sources of the named k2lib modules or subpackages ("model", "train.loop", "profiles")."""
-    digest = hashlib.sha256()
-    for name in sorted(names):
-        for path in source_files(name):
-            digest.update(f"{path.relative_to(PACKAGE)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
-
-
-def source_files(name: str) -> list[Path]:
-    """The .py files of one k2lib module or subpackage; ValueError for a name that is neither."""
-    path = PACKAGE.joinpath(*name.split("."))
-    if path.is_dir():
-        return sorted(path.rglob("*.py"))
-    if path.with_suffix(".py").is_file():
-        return [path.with_suffix(".py")]
-    raise ValueError(f"store: source {name!r} is no module or package under {PACKAGE}; name one, such as 'model'")
 
 
 def _canonical_json(value: object) -> str:

@@ -1,7 +1,10 @@
 """Where and in which precision the kit computes: measured, overruled by hand, and nowhere else than in machine.py."""
 
 import dataclasses
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,6 +105,14 @@ def test_threads_are_the_physical_cores(monkeypatch):
     machine.cores.cache_clear()
     assert machine.threads() == 1
     machine.cores.cache_clear()
+
+
+def test_threads_that_wait_sleep_and_a_person_may_overrule_it():
+    code = "import k2lib, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    for own, said in (({}, "PASSIVE False"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE False")):
+        environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"} | own
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == said  # set before PyTorch loads, which is when it is read
 
 
 def test_no_other_file_names_a_device():

@@ -1,9 +1,8 @@
 """Which notebooks there are, and which of them have to run again.
 
-A notebook's fingerprint covers everything that decides its result: its code cells, the parameters, the sources of k2lib
-(less the parts that only run or print notebooks), data/ and kernels/, the versions of Python and PyTorch, the user's
-own corpus and endpoint, and the fingerprint of the notebook before it. The text cells are left out: prose may be
-improved without training anything again.
+A notebook's fingerprint covers everything that decides its result: its code cells, the code of k2lib that they stand on
+(`k2lib.closure`), the sizes of the profile, seed, device and dtype, data/ and kernels/, the versions of Python and
+PyTorch, the user's own corpus and endpoint. Prose is left out, and so are other notebooks: none reads what another wrote.
 """
 
 import hashlib
@@ -11,23 +10,15 @@ import importlib.metadata
 import json
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import nbformat
 
-from k2lib.store import PACKAGE, ROOT, artifacts_root, write_atomic
+from k2lib import closure, machine, profiles
+from k2lib.store import ROOT, artifacts_root, write_atomic
 
 NOTEBOOKS = ROOT / "notebooks"
-CHANGES_NO_RESULT = (
-    "runner/",
-    "books/",
-    "cli.py",
-    "report/html.py",
-    "report/pages.py",
-    "report/publish.py",
-    "report/table.py",
-)
 SETTINGS = ("K2_CORPUS", "K2_LLM_BASE_URL", "K2_LLM_MODEL")  # environment variables that decide results
 
 
@@ -84,10 +75,12 @@ def steps(profile: str, folder: Path = NOTEBOOKS, seed: int = 0) -> list[Step]:
     paths = sorted(Path(folder).glob("[0-9][0-9]_*.ipynb"))
     if not paths:
         raise FileNotFoundError(f"no notebook named like 00_overview.ipynb in {folder}; run from a full checkout")
-    found, upstream = [], _surroundings()
+    sizes = json.dumps(asdict(profiles.get(profile)), default=str)
+    shared = [_surroundings(), sizes, json.dumps(machine.arithmetic()), str(seed)]
+    found = []
     for path in paths:
-        upstream = _digest([upstream, profile, str(seed), *code_cells(path)])
-        found.append(Step(path, profile, upstream, seed))
+        cells = code_cells(path)
+        found.append(Step(path, profile, _digest([*shared, *cells, closure.of_source("\n".join(cells))]), seed))
     return found
 
 
@@ -115,14 +108,12 @@ def _matches(name: str, wish: str) -> bool:
 
 
 def _surroundings() -> str:
-    """Digest of all that decides results besides the notebooks."""
+    """Digest of what decides the results of every notebook: versions, data, the user's settings and corpus."""
     parts = [platform.python_version(), importlib.metadata.version("torch")]
-    folders = [(PACKAGE, "**/*.py"), (ROOT / "data", "**/*"), (ROOT / "kernels", "**/*")]
-    for folder, pattern in folders:
-        for path in sorted(folder.glob(pattern)):
+    for folder in (ROOT / "data", ROOT / "kernels"):
+        for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).as_posix()
-            silent = CHANGES_NO_RESULT if folder == PACKAGE else ("results/",) if folder == ROOT / "data" else ()
-            if path.is_file() and not relative.startswith(silent):
+            if path.is_file() and not relative.startswith("results/"):
                 parts += [relative, hashlib.sha256(path.read_bytes()).hexdigest()]
     parts += [f"{name}={os.environ.get(name, '')}" for name in SETTINGS]
     corpus = os.environ.get("K2_CORPUS")

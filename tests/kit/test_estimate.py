@@ -5,6 +5,7 @@ import torch
 
 from k2lib import machine, profiles, stages
 from k2lib.machine import Rates
+from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.runner import chain, estimate
 from k2lib.runner.bar import Bar
@@ -34,7 +35,7 @@ def test_counted_flops_are_those_that_pytorch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
     config, batch, length = stages.config(profiles.get("smoke")), 4, 64
-    model = stages.K2Model(config).train()
+    model = K2Model(config).train()
     optimizer = MuonClip.for_model(model, lr=1e-3, ns_dtype=torch.float32)
     tokens = torch.randint(0, config.vocab_size, (batch, length + 1))
     with FlopCounterMode(display=False) as counter:

@@ -36,23 +36,6 @@ def test_another_key_is_another_result(artifacts):
     assert len(found) == 2
 
 
-def test_an_edit_of_a_named_source_is_another_result_and_of_another_file_is_not(artifacts, monkeypatch, tmp_path):
-    package = tmp_path / "package"
-    (package / "model").mkdir(parents=True)
-    (package / "model" / "moe.py").write_text("x = 1")
-    (package / "other.py").write_text("x = 1")
-    monkeypatch.setattr(store, "PACKAGE", package)
-
-    def cached():
-        return store.cached("base", make_file([]), key={}, sources=("model",), root=artifacts)
-
-    first = cached()
-    (package / "other.py").write_text("x = 2")
-    assert cached() == first
-    (package / "model" / "moe.py").write_text("x = 2")
-    assert cached() != first
-
-
 def test_a_failing_maker_leaves_nothing_and_its_error_passes_through(artifacts):
     def make(folder):
         (folder / "half.txt").write_text("half")
@@ -87,9 +70,7 @@ def test_two_processes_that_start_together_share_one_computation(artifacts):
     assert answers[0] == answers[1]
 
 
-def test_an_unknown_source_and_a_key_that_is_no_data_are_refused(artifacts):
-    with pytest.raises(ValueError, match="source 'modle' is no module or package"):
-        store.cached("x", make_file([]), key={}, sources=("modle",), root=artifacts)
+def test_a_key_that_is_no_data_is_refused(artifacts):
     with pytest.raises(TypeError, match="not object"):
         store.cached("x", make_file([]), key={"a": object()}, root=artifacts)
 

@@ -1,0 +1,16 @@
+"""One model's life, stage by stage: corpus → base → SFT → RL. Each result is computed once and found by whoever needs it.
+
+A stage that is missing is computed by the first that asks, under a lock, and stored under `artifacts/<profile>/`; so every
+notebook runs alone, in any order. What a stage depends on (sizes, seed, the code that makes it, the stage before it) is in
+its key: change one and the stage is made again. A training that was killed continues from its last snapshot.
+"""
+
+from k2lib.stages.base import base
+from k2lib.stages.corpus import corpus
+from k2lib.stages.demonstrations import clip_study, fp8_study
+from k2lib.stages.rl import rl
+from k2lib.stages.sft import sft
+from k2lib.stages.sft_data import sft_data
+from k2lib.stages.training import config
+
+__all__ = ["base", "clip_study", "config", "corpus", "fp8_study", "rl", "sft", "sft_data"]

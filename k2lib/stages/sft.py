@@ -1,0 +1,31 @@
+"""The fine-tuned model: the base model on the conversations of `sft_data`."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from k2lib.optim import MuonClip
+from k2lib.profiles import Profile
+from k2lib.stages.base import base
+from k2lib.stages.sft_data import sft_data
+from k2lib.stages.stage import Progress, stage
+from k2lib.stages.training import decay, finish, snapshot
+from k2lib.train import Checkpoint, load_checkpoint, train
+from k2lib.train import sft as finetune
+
+
+def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Checkpoint:
+    """The fine-tuned model; `training` holds a record of every step and the number of rows."""
+    start, data, size = base(profile, seed, progress), sft_data(profile, seed, progress), profile.sft
+
+    def make(directory: Path) -> None:
+        rows, too_long = finetune.encode_rows(data.rows, start.tokenizer, size.seq_len)
+        batches = finetune.batches(rows, size.batch_size, start.tokenizer.pad_id, seed)
+        optimizer = MuonClip.for_model(start.model, lr=size.lr, tau=size.qk_clip_tau)
+        state = snapshot(profile, "sft", directory)
+        how = {"steps": size.steps, "lr_at": decay(size), "progress": progress, "snapshot": state}
+        history = train(start.model, optimizer, batches, description="fine-tune", **how)
+        made_of = {"stage": "sft", "seed": seed, "size": asdict(size), "rows": len(rows), "too_long": too_long}
+        finish(directory, start.model, start.tokenizer, state, history, **made_of)
+
+    key = {"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name, "seed": seed}
+    return load_checkpoint(stage("sft", profile, key, make) / "model")
