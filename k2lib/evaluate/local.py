@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 
+from k2lib.agents import trajectories
+from k2lib.agents.tasks import Task
 from k2lib.corpus import arithmetic
 from k2lib.corpus.arithmetic import MathProblem
 from k2lib.corpus.tokenizer import Tokenizer
@@ -17,8 +19,6 @@ from k2lib.evaluate.metrics import wilson
 from k2lib.llm import chat
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
-from k2lib.synth import trajectories
-from k2lib.synth.tasks import Task
 
 BATCH = 64
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from k2lib.agents import tasks
 from k2lib.corpus import arithmetic
 from k2lib.llm.chat import Parsed
 from k2lib.rl import rewards
-from k2lib.synth import tasks
 
 BUDGETS = {"mathematics": 24, "tool use": 48}  # tokens; a longer answer is cut and counts as failed
 

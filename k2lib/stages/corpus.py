@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from k2lib.agents import trajectories
 from k2lib.corpus import arithmetic, packing, stdlib
 from k2lib.corpus.documents import Document
 from k2lib.corpus.readers import user_corpus_key, user_documents
@@ -13,7 +14,6 @@ from k2lib.corpus.world import World
 from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.stages.stage import Progress, plain, stage
-from k2lib.synth import trajectories
 
 SAMPLE = 4000  # documents, at most, that the tokenizer is trained on
 

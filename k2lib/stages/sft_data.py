@@ -4,12 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from k2lib.agents import tasks, trajectories
 from k2lib.corpus import arithmetic
 from k2lib.corpus.world import World
 from k2lib.profiles import Profile
 from k2lib.stages.corpus import corpus
 from k2lib.stages.stage import Progress, stage
-from k2lib.synth import tasks, trajectories
 
 TALKATIVE = 4  # of five mathematics answers: imitation learns both manners, RL may choose
 

@@ -1,1 +1,1 @@
-"""Synthesis: rephrased knowledge, and tools, agents, tasks and trajectories for agentic training (sections 2.2 and 3.1)."""
+"""Synthesised text: knowledge rephrased in many styles, and the check that every rewrite is faithful (section 2.2)."""

@@ -69,7 +69,7 @@ def test_knowledge_counts_an_answer_that_begins_right(model, tiny_tokenizer, mon
 
 
 def test_a_model_that_knows_nothing_plays_whole_conversations_to_the_end(model, tiny_tokenizer):
-    from k2lib.synth import tasks
+    from k2lib.agents import tasks
 
     done, valid = local.tool_use(model, tiny_tokenizer, tasks.generate(3, 0, "heldout"), max_turns=2)
     assert done.value == 0.0 and valid.value == 0.0 and done.n == 3

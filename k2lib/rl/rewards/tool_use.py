@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from k2lib.agents.tasks import Task, score_call
 from k2lib.llm.chat import Parsed
-from k2lib.synth.tasks import Task, score_call
 
 
 @dataclass(frozen=True)

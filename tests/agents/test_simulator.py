@@ -6,9 +6,9 @@ import json
 import pytest
 from hostile import HOSTILE_ARGUMENTS, HOSTILE_NAMES
 
-from k2lib.synth import tasks
-from k2lib.synth.domains import DOMAINS
-from k2lib.synth.simulator import BUSY, LONGEST_RESULT, LOST, Application, ToolSimulator
+from k2lib.agents import tasks
+from k2lib.agents.domains import DOMAINS
+from k2lib.agents.simulator import BUSY, LONGEST_RESULT, LOST, Application, ToolSimulator
 
 
 def world(domain: str, state: dict, **settings) -> ToolSimulator:
@@ -70,7 +70,7 @@ def test_the_caller_s_state_is_never_touched():
 
 
 def test_an_action_that_fails_half_way_leaves_the_state_as_it_was():
-    from k2lib.synth.domains import Action, Domain, ToolError
+    from k2lib.agents.domains.domain import Action, Domain, ToolError
 
     def half(state):
         state["count"] += 1

@@ -5,10 +5,10 @@ import json
 import pytest
 from hostile import HOSTILE_MESSAGES
 
+from k2lib.agents import tasks
+from k2lib.agents.domains import DOMAINS
+from k2lib.agents.simulator import ToolSimulator
 from k2lib.llm import chat
-from k2lib.synth import tasks
-from k2lib.synth.domains import DOMAINS
-from k2lib.synth.simulator import ToolSimulator
 
 TRAIN, HELDOUT = tasks.generate(3000, seed=0), tasks.generate(300, seed=0, split="heldout")
 

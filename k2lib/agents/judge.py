@@ -13,8 +13,8 @@ import json
 import re
 from dataclasses import dataclass
 
-from k2lib.synth.tasks import Task, canonical
-from k2lib.synth.tools import read_arguments
+from k2lib.agents.tasks import Task, canonical
+from k2lib.agents.tools import read_arguments
 
 
 @dataclass(frozen=True)

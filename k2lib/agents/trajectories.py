@@ -15,13 +15,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from k2lib.agents import tasks as task_factory
+from k2lib.agents import users
+from k2lib.agents.judge import Verdict, judge
+from k2lib.agents.simulator import BUSY, LOST, ToolSimulator
+from k2lib.agents.tasks import Task, canonical, normalise, prefix
+from k2lib.agents.tools import check_call
 from k2lib.llm.protocol import ChatError, ChatModel
-from k2lib.synth import tasks as task_factory
-from k2lib.synth import users
-from k2lib.synth.judge import Verdict, judge
-from k2lib.synth.simulator import BUSY, LOST, ToolSimulator
-from k2lib.synth.tasks import Task, canonical, normalise, prefix
-from k2lib.synth.tools import check_call
 
 FAULT_RATE = 0.05  # of the simulator, while data is made
 MISTAKE_RATE = 0.15  # of the scripted expert, per task

@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 from hostile import ADD, GOOD, HOSTILE_ARGUMENTS, HOSTILE_NAMES, HOSTILE_SPECS
 
-from k2lib.synth import tasks, tools
+from k2lib.agents import tasks, tools
 
 
 def spec(schema: object) -> dict:

@@ -12,9 +12,11 @@ import random
 import re
 from dataclasses import dataclass
 
-from k2lib.synth.domains import DOMAINS, QUESTION_WORDS, Intent
-from k2lib.synth.simulator import Application, ToolSimulator
-from k2lib.synth.tools import check_call
+from k2lib.agents.domains import DOMAINS
+from k2lib.agents.domains.domain import Intent
+from k2lib.agents.domains.words import QUESTION_WORDS
+from k2lib.agents.simulator import Application, ToolSimulator
+from k2lib.agents.tools import check_call
 
 BRANDS = [
     "Nimbus",

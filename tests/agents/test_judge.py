@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from k2lib.synth import tasks
-from k2lib.synth.judge import judge
-from k2lib.synth.simulator import ToolSimulator
+from k2lib.agents import tasks
+from k2lib.agents.judge import judge
+from k2lib.agents.simulator import ToolSimulator
 
 TASKS = tasks.generate(2000, seed=0)
 

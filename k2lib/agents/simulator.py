@@ -11,8 +11,8 @@ import json
 import random
 from dataclasses import dataclass
 
-from k2lib.synth.domains import Domain, ToolError
-from k2lib.synth.tools import check_call, tool
+from k2lib.agents.domains.domain import Domain, ToolError
+from k2lib.agents.tools import check_call, tool
 
 BUSY = "service busy, try again"
 LOST = "done, but the answer was lost"

@@ -1,6 +1,6 @@
 """The scripted user: states the wish once, tells a withheld detail when asked, and never sees tools or rubric."""
 
-from k2lib.synth.tasks import Task
+from k2lib.agents.tasks import Task
 
 DONE = None  # the user has nothing more to say
 

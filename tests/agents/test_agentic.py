@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2lib.synth import tasks, trajectories
-from k2lib.synth.domains import DOMAINS
-from k2lib.synth.judge import judge
-from k2lib.synth.simulator import BUSY, ToolSimulator
-from k2lib.synth.tools import check_call, lint, tool
+from k2lib.agents import tasks, trajectories
+from k2lib.agents.domains import DOMAINS
+from k2lib.agents.judge import judge
+from k2lib.agents.simulator import BUSY, ToolSimulator
+from k2lib.agents.tools import check_call, lint, tool
 
 APPS = tasks.applications(0, 4)
 TRAIN, HELDOUT = tasks.generate(300, 0), tasks.generate(80, 0, "heldout")

@@ -7,9 +7,9 @@ import time
 import pytest
 from hostile import HOSTILE_MESSAGES
 
+from k2lib.agents import tasks, trajectories
 from k2lib.llm import chat
 from k2lib.llm.protocol import ChatError, Reply, Usage
-from k2lib.synth import tasks, trajectories
 
 KEPT, STATISTICS = trajectories.generate(1500, seed=0)
 

@@ -2,7 +2,7 @@
 
 import json
 
-from k2lib.synth import tools
+from k2lib.agents import tools
 
 ADD = tools.tool(
     "add_item",
