@@ -9,14 +9,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from k2lib.config import K2Config
 from k2lib.model.rope import inverse_frequencies
@@ -74,13 +74,11 @@ def save(model, directory: Path, max_shard_bytes: int) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load(directory: Path, dtype: torch.dtype, device: torch.device | str):
-    """A K2Model with the weights of `directory`; errors name the file, or list the tensors that do not fit."""
-    from k2lib.model.transformer import K2Model
-
+def load(build: Callable[[K2Config], nn.Module], directory: Path, dtype: torch.dtype, device: torch.device | str):
+    """The model that `build` makes, with the weights of `directory`; errors name the file, or list what does not fit."""
     config = K2Config.from_pretrained(directory)
     with torch.device("meta"):
-        model = K2Model(config).to(dtype)
+        model = build(config).to(dtype)
     found = _locate(directory)
     _compare(directory, config, on_disk(model), found)
     model = model.to_empty(device=device)

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from k2lib import machine
 from k2lib.config import K2Config
+from k2lib.model import hf
 from k2lib.model.attention import LatentAttention
+from k2lib.model.generate import sample
 from k2lib.model.loss import cross_entropy
 from k2lib.model.moe import MLP, Experts, MoE, Router
 from k2lib.model.norm import RMSNorm, compute_dtype
@@ -75,8 +77,6 @@ class K2Model(nn.Module):
         self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
     ) -> Tensor:
         """tokens [B, T] continued to [B, T + max_new_tokens]; temperature 0 takes the likeliest token."""
-        from k2lib.model.generate import sample
-
         done = sample(
             self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
         )
@@ -84,18 +84,14 @@ class K2Model(nn.Module):
 
     def save_pretrained(self, directory: Path | str, max_shard_bytes: int = 5_000_000_000) -> None:
         """Write config.json and safetensors in the released layout, whole or not at all."""
-        from k2lib.model.hf import save
-
-        save(self, Path(directory), max_shard_bytes)
+        hf.save(self, Path(directory), max_shard_bytes)
 
     @classmethod
     def from_pretrained(
         cls, directory: Path | str, dtype: torch.dtype = torch.float32, device: torch.device | str = machine.HOST
     ) -> "K2Model":
         """Read a checkpoint in the released layout; ValueError lists missing, extra and misshapen tensors."""
-        from k2lib.model.hf import load
-
-        return load(Path(directory), dtype, device)
+        return hf.load(cls, Path(directory), dtype, device)
 
     def _initialise(self, module: nn.Module) -> None:
         std = self.config.initializer_range
