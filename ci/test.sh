@@ -12,7 +12,7 @@ echo "== the library"
 python -m pytest -q -n 2 --dist loadfile tests
 
 echo "== the notebooks, each from its first cell to its verdicts (smoke size)"
-python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=500 notebooks
+python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks
 
 echo "== their numbers against data/results/expected_smoke.json"
 python -m pytest -q ci/test_drift.py

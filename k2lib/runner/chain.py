@@ -47,7 +47,9 @@ def reproduce(
     with _alone(root), _signals(), _environment(root, profile) as progress_file:
         pending = [step for step in wanted if force or not step.is_done()]
         expected = seconds(sizes) | {s.name: took for s in pending if (took := s.last_seconds()) is not None}
-        print(_announcement([s.name for s in pending], expected, profile), end="", flush=True)
+        print(
+            _announcement([s.name for s in pending], expected, machine.threads(most=sizes.threads)), end="", flush=True
+        )
         bar, failures = Bar(pending, expected, progress_file), []
         for step in wanted:
             if step not in pending:
@@ -68,14 +70,15 @@ def reproduce(
     return 0
 
 
-def _announcement(names: list[str], expected: dict[str, float], profile: str) -> str:
+def _announcement(names: list[str], expected: dict[str, float], threads: int) -> str:
     """What lies ahead on this machine, a line a notebook; nothing when nothing is known or to be done."""
     known = [name for name in names if name in expected]
     if not known:
         return ""
-    found, total = machine.record(), sum(expected[name] for name in known)
-    speed = f"{found['gflops'][found['dtype']]:.0f} GFLOP/s in {found['dtype']}"
-    lines = [f"{found['processor']}, {found['device']}, {speed}; expected here:"]
+    where, total = machine.device(), sum(expected[name] for name in known)
+    dtype = machine.compute_dtype(where)
+    speed = f"{machine.rates(where, threads).gflops[dtype]:.0f} GFLOP/s in {dtype} on {threads} threads"
+    lines = [f"{machine.name()}, {machine.device_name(where)}, {speed}; expected here:"]
     lines += [f"  {name:22} {clock(expected[name]):>8}" for name in known]
     lines += [f"  {'together, roughly':22} {clock(total):>8}"]
     if total > LONG:

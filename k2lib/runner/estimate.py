@@ -19,8 +19,8 @@ from k2lib.rl.problems import BUDGETS
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PIECE, PROBES
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
-UPDATE = 15e-3  # seconds a layer and training step beside the products
-STEP = 1.5e-3  # seconds a layer and decoding step beside reading the weights
+UPDATE = 18e-3  # seconds a layer and training step beside the products
+STEP = 2.5e-3  # seconds a layer and decoding step beside reading the weights
 ROW = 170  # tokens of a padded fine-tuning row
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
@@ -101,7 +101,7 @@ def orthogonalisation_flops(config: K2Config, steps: int = 5) -> float:
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
     played = decoding(config, 2 * p.agentic.heldout_tasks * TURNS, ANSWER)  # by the base model and the fine-tuned one
-    return training(config, p.sft.steps, p.sft.batch_size, ROW) + played + Work(fixed=10 + p.agentic.tasks / 150)
+    return training(config, p.sft.steps, p.sft.batch_size, ROW) + played + Work(fixed=20 + p.agentic.tasks / 60)
 
 
 def _reinforcement(config: K2Config, p: Profile) -> Work:

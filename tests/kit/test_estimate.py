@@ -48,13 +48,11 @@ def test_counted_flops_are_those_that_pytorch_counts():
 def test_what_lies_ahead_is_said_and_a_long_run_is_pointed_to_smoke(monkeypatch):
     here(monkeypatch, 33.0)
     names = ["03_muonclip", "99_unknown"]
-    short = chain._announcement(names, {"03_muonclip": 750.0}, "laptop")
-    assert "33 GFLOP/s in float32; expected here" in short and "03_muonclip               12:30" in short
+    short = chain._announcement(names, {"03_muonclip": 750.0}, 2)
+    assert "33 GFLOP/s in float32 on 2 threads; expected here" in short and "03_muonclip               12:30" in short
     assert "smoke" not in short
-    assert "more than 2 hours; `make reproduce PROFILE=smoke`" in chain._announcement(
-        names, {"03_muonclip": 7500.0}, "laptop"
-    )
-    assert chain._announcement(["99_unknown"], {}, "laptop") == ""
+    assert "more than 2 hours; `make reproduce PROFILE=smoke`" in chain._announcement(names, {"03_muonclip": 7500.0}, 2)
+    assert chain._announcement(["99_unknown"], {}, 2) == ""
 
 
 def test_time_left_grows_with_a_notebook_that_is_late(tmp_path):
