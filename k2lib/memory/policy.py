@@ -12,15 +12,6 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-# Class of a module -> the kind of activation saved while it runs. A module without an entry belongs to its parent's kind.
-KINDS = {
-    "RMSNorm": "norm",
-    "LatentAttention": "attention",
-    "Router": "router",
-    "Experts": "experts",
-    "MLP": "feed-forward",
-}
-
 
 @dataclass(frozen=True)
 class Policy:
@@ -36,7 +27,8 @@ def k2_policy(offload: bool = True) -> Policy:
 
 
 def kind_of(module: nn.Module) -> str | None:
-    return KINDS.get(type(module).__name__)
+    """The kind that the module's class declares; one that declares none belongs to its parent's."""
+    return getattr(type(module), "memory_kind", None)
 
 
 @contextmanager

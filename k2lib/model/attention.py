@@ -34,6 +34,8 @@ class QKPart(NamedTuple):
 
 
 class LatentAttention(nn.Module):
+    memory_kind = "attention"
+
     def __init__(self, config: K2Config):
         super().__init__()
         self.config = config

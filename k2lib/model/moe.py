@@ -22,6 +22,8 @@ FEW = 4  # rows an expert, on average, up to which reading its weights is the wo
 class MLP(nn.Module):
     """SwiGLU: down(silu(gate(x)) · up(x))."""
 
+    memory_kind = "feed-forward"
+
     def __init__(self, width: int, hidden: int):
         super().__init__()
         self.gate_proj = nn.Linear(width, hidden, bias=False)
@@ -33,6 +35,8 @@ class MLP(nn.Module):
 
 
 class Router(nn.Module):
+    memory_kind = "router"
+
     def __init__(self, config: K2Config):
         super().__init__()
         self.config = config
@@ -72,6 +76,8 @@ class Router(nn.Module):
 
 class Experts(nn.Module):
     """All experts of a layer as two stacked weights, so that a grouped product serves them without a loop."""
+
+    memory_kind = "experts"
 
     def __init__(self, config: K2Config):
         super().__init__()

@@ -38,6 +38,8 @@ class Normalise(torch.autograd.Function):
 
 
 class RMSNorm(nn.Module):
+    memory_kind = "norm"  # what a memory policy calls the tensors saved while this module runs
+
     def __init__(self, width: int, eps: float):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))

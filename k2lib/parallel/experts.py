@@ -32,6 +32,8 @@ class AllToAll(torch.autograd.Function):
 class ParallelExperts(nn.Module):
     """Replaces a layer's `Experts` by this process's share: experts rank·E/P … (rank + 1)·E/P."""
 
+    memory_kind = Experts.memory_kind
+
     def __init__(self, experts: Experts, rank: int, processes: int):
         super().__init__()
         count = experts.gate_up_proj.shape[0]

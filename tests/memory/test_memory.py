@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from k2lib import K2Config, K2Model
 from k2lib.memory import ActivationStore, MemoryMeter, Policy, dequantize_fp8, k2_policy, quantize_fp8, recompute
 from k2lib.memory.planner import state_bytes
+from k2lib.memory.policy import kind_of
 from k2lib.memory.study import kept_bytes
+from k2lib.model.moe import Experts
+from k2lib.parallel.experts import ParallelExperts
 from k2lib.profiles import SMOKE
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
@@ -83,6 +86,13 @@ def test_fp8_storage_changes_gradients_by_a_few_percent_and_not_the_loss(setting
     assert stored.loss == plain.loss
     a, b = (torch.cat([g.flatten() for g in kept.gradients.values()]) for kept in (stored, plain))
     assert 1e-6 < (a - b).norm() / b.norm() < 0.05
+
+
+def test_the_share_of_experts_of_one_process_is_stored_as_all_of_them_are():
+    experts = ParallelExperts(Experts(CONFIG), rank=0, processes=2)
+    assert kind_of(experts) == kind_of(Experts(CONFIG)) == "experts"
+    kinds = {kind_of(module) for module in K2Model(CONFIG).modules()}
+    assert kinds == {"norm", "attention", "router", "experts", "feed-forward", None}
 
 
 def test_bytes_are_counted_exactly_and_a_tensor_saved_twice_counts_once():
