@@ -5,6 +5,7 @@ changed, the files are byte-identical.
 """
 
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import nbformat
 
 from k2lib import profiles
 from k2lib.books import form, hygiene
-from k2lib.runner.plan import NOTEBOOKS, chosen, steps
+from k2lib.runner import engine
+from k2lib.runner.execute import Watch
+from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
 from k2lib.store import write_atomic
 
 PROFILE = "smoke"  # the default of every notebook's parameters cell
@@ -24,7 +27,7 @@ def build(names: list[str] | None = None, folder: Path = NOTEBOOKS) -> int:
     for step in found:
         started = time.monotonic()
         committed = nbformat.read(step.path, as_version=4)
-        fresh = form.canonical(form.keep(execute(committed, step.path.parent), committed))
+        fresh = form.canonical(form.keep(execute(step), committed))
         text = nbformat.writes(fresh).rstrip("\n") + "\n"
         changed = text != step.path.read_text(encoding="utf-8")
         if changed:
@@ -49,27 +52,16 @@ def check(names: list[str] | None = None) -> int:
     return 1 if faults else 0
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
-    """A copy of the notebook, run with its default parameters in `folder`, figures with pictures."""
-    from nbclient import NotebookClient
-
-    copy = nbformat.reads(nbformat.writes(notebook), as_version=4)
-    for cell in copy.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
+def execute(step: Step) -> nbformat.NotebookNode:
+    """The notebook as it is after a run with its default parameters, figures with pictures; the file is not touched."""
     settings = {"K2_PNG": "1", "K2_COMMAND": "k2 notebooks"}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
-        NotebookClient(
-            copy,
-            timeout=profiles.get(PROFILE).cell_timeout,
-            kernel_name="python3",
-            record_timing=False,
-            extra_arguments=["--log-level=ERROR"],
-            resources={"metadata": {"path": str(folder)}},
-        ).execute()
+        with tempfile.TemporaryDirectory() as folder:
+            done = Path(folder) / step.path.name
+            engine.run(step.path, done, {}, profiles.get(PROFILE).cell_timeout, Watch())
+            return nbformat.read(done, as_version=4)
     finally:
         for name, value in before.items():
             os.environ.pop(name) if value is None else os.environ.update({name: value})
-    return copy

@@ -4,13 +4,20 @@ Imported only when a notebook really runs: papermill takes a second to load.
 """
 
 import logging
+import sys
 from pathlib import Path
 
 import papermill
+from jupyter_core.paths import jupyter_runtime_dir
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
+from traitlets.config import Config
 
-START_TIMEOUT = 120  # seconds for a kernel to come up on a busy machine
+START_TIMEOUT = 600  # seconds for a kernel to come up on a busy machine
+# Files and no ports where the system has them: a port is chosen long before a slow kernel takes it, and may be gone then.
+# A socket's path may hold a hundred characters, of which its own name takes half.
+FILES = sys.platform == "linux" and len(jupyter_runtime_dir()) <= 50
+TRANSPORT = Config({"KernelManager": {"transport": "ipc"}} if FILES else {})
 
 
 class Watched(Engine):
@@ -30,6 +37,7 @@ class Watched(Engine):
             on_cell_execute=cell_executes,
             extra_arguments=["--log-level=ERROR"],
             log=logging.getLogger("papermill"),
+            config=TRANSPORT,
         )
         watch.client = client
         client.execute()
