@@ -51,6 +51,13 @@ def widened(values: list[float]) -> list[float]:
     return [significant(low - room, 4), significant(high + room, 4)]
 
 
+def shared(values: dict[str, list[float]]) -> dict[str, list[float]]:
+    """The values of each dtype; of all dtypes together where their ranges overlap, so that nothing tells them apart."""
+    apart = max(map(min, values.values())) > min(map(max, values.values()))
+    together = [value for own in values.values() for value in own]
+    return values if apart else {dtype: together for dtype in values}
+
+
 def collect(root: Path) -> Bands:
     """The bands of the runs under `root`, as `run_all` left them."""
     found: dict = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
@@ -59,7 +66,7 @@ def collect(root: Path) -> Bands:
         for name, value in measured(ledger).items():
             found[ledger.notebook][name][ledger.provenance["measured"]["dtype"]].append(value)
     return {
-        notebook: {name: {d: widened(v) for d, v in sorted(by.items())} for name, by in sorted(numbers.items())}
+        notebook: {name: {d: widened(v) for d, v in sorted(shared(by).items())} for name, by in sorted(numbers.items())}
         for notebook, numbers in sorted(found.items())
     }
 

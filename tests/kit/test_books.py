@@ -77,6 +77,7 @@ def test_bands_hold_what_seeds_gave_and_some_more_and_each_arithmetic_has_its_ow
         run_of(value).save(tmp_path / f"float32-1-{seed}" / "smoke" / "ledgers" / "00_a.json")
     run_of(5.0, "bfloat16").save(tmp_path / "bfloat16-1-0" / "smoke" / "ledgers" / "00_a.json")
     found = bands.collect(tmp_path)
+    assert bands.shared({"a": [0.0, 2.0], "b": [1.0]}) == {"a": [0.0, 2.0, 1.0], "b": [0.0, 2.0, 1.0]}
     low, high = found["00_a"]["loss"]["float32"]
     assert 1.8 < low < 1.9 and 2.3 < high < 2.4
     assert bands.outside(run_of(2.25), found) == []
