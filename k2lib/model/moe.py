@@ -16,8 +16,6 @@ from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model.norm import compute_dtype
 
-FEW = 4  # rows an expert, on average, up to which reading its weights is the work
-
 
 class MLP(nn.Module):
     """SwiGLU: down(silu(gate(x)) · up(x))."""
@@ -86,28 +84,7 @@ class Experts(nn.Module):
         self.down_proj = nn.Parameter(torch.empty(experts, width, hidden))
 
     def forward(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D] -> [T, D]
-        x = x.to(compute_dtype(x))
-        if machine.on_host(x) and not torch.is_grad_enabled() and chosen.numel() <= FEW * self.gate_up_proj.shape[0]:
-            return self.few(x, gates, chosen)
-        return RoutedExperts.apply(x, self.gate_up_proj, self.down_proj, gates, chosen)
-
-    def few(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D] -> [T, D]
-        """The same for a few rows an expert, as in decoding on a processor, where reading the weights is the work.
-
-        Each expert's rows are padded to the fullest one's, R, for one batched product, with the weights on its left: the
-        library packs the right factor, here the small one. Against a grouped product, 16 tokens: 1.2 times in fp32 and
-        bf16, 64 tokens in bf16 1.6 times; in fp32 more rows than FEW an expert are slower.
-        """
-        flat, active = chosen.flatten(), chosen.shape[1]
-        order = flat.argsort(stable=True)  # [S] pairs by expert
-        counts, expert = torch.bincount(flat, minlength=self.gate_up_proj.shape[0]), flat[order]
-        slot = torch.arange(flat.numel(), device=flat.device) - (counts.cumsum(0) - counts)[expert]
-        rows = x.new_zeros(counts.numel(), int(counts.max()), x.shape[1])  # [E, R, D]
-        rows[expert, slot] = x[order // active]
-        gate, up = torch.bmm(self.gate_up_proj.to(x.dtype), rows.transpose(1, 2)).chunk(2, dim=1)  # [E, F, R] each
-        out = torch.bmm(self.down_proj.to(x.dtype), F.silu(gate).mul_(up))  # [E, D, R]
-        weighed = out[expert, :, slot] * gates.flatten()[order, None].to(x.dtype)  # [S, D]
-        return torch.zeros_like(x).index_add_(0, order // active, weighed)
+        return RoutedExperts.apply(x.to(compute_dtype(x)), self.gate_up_proj, self.down_proj, gates, chosen)
 
     def reference(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
         """The same, one expert after another."""

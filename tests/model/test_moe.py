@@ -37,18 +37,6 @@ def test_grouped_experts_equal_one_expert_after_another(tokens, only):
         torch.testing.assert_close(mine, plain, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("tokens", [1, 3, 8])
-def test_a_few_rows_without_gradients_take_a_path_of_their_own(tokens, monkeypatch):
-    module, x, gates, chosen = routed(CONFIG, tokens)
-    taken = []
-    monkeypatch.setattr(module, "few", lambda *inputs: taken.append(1) or Experts.few(module, *inputs))
-    with torch.no_grad():
-        torch.testing.assert_close(module(x, gates, chosen), module.reference(x, gates, chosen))
-        assert taken == [1]
-    module(x, gates, chosen)
-    assert taken == [1]
-
-
 @pytest.mark.parametrize("only", [None, range(4)])
 def test_padded_bf16_experts_are_as_exact_as_the_format(only):
     module, x, gates, chosen = routed(CONFIG, 700, experts=only)
