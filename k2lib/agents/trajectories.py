@@ -12,7 +12,7 @@ import hashlib
 import json
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from k2lib.agents import tasks as task_factory
@@ -22,6 +22,7 @@ from k2lib.agents.simulator import BUSY, LOST, ToolSimulator
 from k2lib.agents.tasks import Task, canonical, normalise, prefix
 from k2lib.agents.tools import check_call
 from k2lib.llm.protocol import ChatError, ChatModel
+from k2lib.progress import Progress, silent
 
 FAULT_RATE = 0.05  # of the simulator, while data is made
 MISTAKE_RATE = 0.15  # of the scripted expert, per task
@@ -203,7 +204,7 @@ def generate(
     *,
     max_turns: int = 8,
     per_domain: int = 6,
-    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+    progress: Progress = silent,
 ) -> tuple[list[Trajectory], dict]:
     """Trajectories of `n` training tasks that passed the judge, and what became of the others.
 
@@ -213,7 +214,7 @@ def generate(
     chunks = [tasks[i : i + 100] for i in range(0, len(tasks), 100)]
     made = [
         t
-        for chunk in (progress or _plain)(chunks, "simulate trajectories", len(chunks))
+        for chunk in progress(chunks, "simulate trajectories", len(chunks))
         for t in run(chunk, expert, max_turns=max_turns, fault_rate=FAULT_RATE)
     ]
     kept = [t for t in made if t.verdict.passed]
@@ -255,7 +256,3 @@ def validity(trajectories: list[Trajectory]) -> tuple[int, int]:
 
 def _hash(state: dict) -> str:
     return hashlib.sha256(canonical(state).encode()).hexdigest()[:16]
-
-
-def _plain(iterable: Iterable, _description: str, _total: int) -> Iterable:
-    return iterable

@@ -11,70 +11,22 @@ from pathlib import Path
 TIMEOUT = 900  # seconds
 
 
-def launch(
-    mode: str,
-    *,
-    config: dict,
-    steps: int,
-    batch_size: int,
-    seq_len: int,
-    microbatches: int,
-    lr: float,
-    seed: int,
-    shards: Path | str,
-    processes: int = 2,
-    virtual: int = 1,
-    timeout: float = TIMEOUT,
-) -> dict:
-    """Run `k2lib.parallel.train` and return {"losses": [...], "spans": [...]}.
+def launch(mode: str, *, shards: Path | str, processes: int = 2, timeout: float = TIMEOUT, **job: object) -> dict:
+    """Run `k2lib.parallel.train` and return {"losses": [...], "spans": [...]}; `job` holds the other keys of its JOB.json.
 
     RuntimeError with the end of the job's output if it fails or takes longer than `timeout` seconds. No process outlives it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        out, job = Path(folder) / "result.json", Path(folder) / "job.json"
-        job.write_text(
-            json.dumps(
-                {
-                    "mode": mode,
-                    "config": config,
-                    "steps": steps,
-                    "batch_size": batch_size,
-                    "seq_len": seq_len,
-                    "lr": lr,
-                    "seed": seed,
-                    "microbatches": microbatches,
-                    "virtual": virtual,
-                    "shards": str(shards),
-                    "out": str(out),
-                }
-            ),
-            encoding="utf-8",
-        )
-        processes = 1 if mode == "single" else processes
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            str(processes),
-            "-m",
-            "k2lib.parallel.train",
-            str(job),
-        ]
-        environment = os.environ | {
-            "OMP_NUM_THREADS": "1",
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "GLOO_SOCKET_IFNAME": os.environ.get("GLOO_SOCKET_IFNAME", "lo"),
-        }
-        child = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env=environment,
-            start_new_session=True,
-        )
+        out, described = Path(folder) / "result.json", Path(folder) / "job.json"
+        whole = {"virtual": 1} | job | {"mode": mode, "shards": str(shards), "out": str(out)}
+        described.write_text(json.dumps(whole), encoding="utf-8")
+        start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        start = [] if mode == "single" else start
+        command = [sys.executable, *start, "-m", "k2lib.parallel.train", str(described)]
+        environment = {"GLOO_SOCKET_IFNAME": "lo"} | os.environ
+        environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "K2_DTYPE": "float32"}  # see the trainer
+        piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        child = subprocess.Popen(command, env=environment, start_new_session=True, **piped)
         try:
             output, _ = child.communicate(timeout=timeout)
         except BaseException as error:
@@ -87,7 +39,6 @@ def launch(
             errors = re.findall(r"^(?:\[rank\d+\]: )?(\w*(?:Error|Exception): .*)", output, re.MULTILINE)
             told = errors[0] if errors else f"its last lines:\n{output[-2000:]}"
             raise RuntimeError(f"the {mode} job failed with exit code {child.returncode}: {told}")
-        spans = [
-            span for path in sorted(out.parent.glob("result.json.spans*")) for span in json.loads(path.read_text())
-        ]
-        return json.loads(out.read_text()) | {"spans": spans}
+        written = sorted(out.parent.glob("result.json.spans*"))
+        spans = [span for path in written for span in json.loads(path.read_text(encoding="utf-8"))]
+        return json.loads(out.read_text(encoding="utf-8")) | {"spans": spans}

@@ -8,11 +8,13 @@ import time
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 
 from k2lib.model import K2Model
 from k2lib.model.rope import rotation
+from k2lib.train import Batch
 
 
 class Stage(nn.Module):
@@ -78,7 +80,7 @@ class Pipeline:
         cuts = boundaries(len(model.layers), processes * virtual)
         mine = range(rank, processes * virtual, processes)
         self.modules = [Stage(model, cuts[i], cuts[i + 1]) for i in mine]
-        self.rank, self.last, self.actions = rank, processes * virtual - 1 in mine, []
+        self.rank, self.last, self.actions = rank, processes - 1, []  # the last process holds the last stage
         shape = (batch_size // microbatches, seq_len)
         stages = [
             self._timed(_stage(module, i, processes * virtual, shape))
@@ -89,15 +91,19 @@ class Pipeline:
             Schedule1F1B(stages[0], **settings) if virtual == 1 else ScheduleInterleaved1F1B(stages, **settings)
         )
 
-    def step(self, tokens: Tensor, targets: Tensor) -> float | None:
-        """Forward and backward of a batch [B, T]; the mean loss on the process of the last stage, None elsewhere."""
-        losses: list[Tensor] = []
-        first = {"args": (tokens,)} if self.rank == 0 else {"args": ()}
-        if self.last:
-            self.schedule.step(*first["args"], target=targets, losses=losses)
-            return torch.stack(losses).mean().item()
-        self.schedule.step(*first["args"])
-        return None
+    def gradients(self, _stages: nn.Module, batch: Batch) -> float:
+        """Gradients of the mean loss on a batch [B, T] in this process's stages; every process learns the loss."""
+        self.actions.clear()  # the spans of the last step are kept
+        inputs = (batch.tokens,) if self.rank == 0 else ()
+        if self.last == self.rank:
+            losses: list[Tensor] = []
+            self.schedule.step(*inputs, target=batch.targets, losses=losses)
+            loss = torch.stack(losses).mean()
+        else:
+            self.schedule.step(*inputs)
+            loss = torch.zeros((), device=batch.tokens.device)
+        dist.broadcast(loss, self.last)
+        return loss.item()
 
     def spans(self) -> list[dict]:
         """What ran when, as plain dicts."""

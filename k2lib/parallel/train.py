@@ -3,26 +3,30 @@
     python -m torch.distributed.run --nproc_per_node 2 -m k2lib.parallel.train JOB.json
 
 JOB.json: {"mode": "single" | "pipeline" | "experts", "config", "steps", "batch_size", "seq_len", "microbatches", "virtual", "lr",
-"seed", "shards", "out"}. Process 0 (for a pipeline, the last) writes losses and timings to `out`.
+"seed", "shards", "out"}. Process 0 writes the losses to `out`, each process its timings beside it.
+The loop and the step are `k2lib.train`'s; a layout is only another way to get gradients.
 """
 
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.model import K2Model
-from k2lib.model.moe import update_router_bias
 from k2lib.optim import MuonClip
 from k2lib.parallel.experts import shard_experts, synchronise
 from k2lib.parallel.pipeline import Pipeline
 from k2lib.store import write_atomic
+from k2lib.train import Batch, train
+from k2lib.train.step import Gradients, backward
 
 
 def main(job: dict) -> None:
@@ -33,79 +37,56 @@ def main(job: dict) -> None:
         dist.init_process_group(machine.collectives(where))
     torch.manual_seed(job["seed"])
     model = K2Model(K2Config.from_dict(job["config"])).to(where).train()
-    batches = PackedDataset(job["shards"]).batches(job["batch_size"], job["seq_len"], job["seed"])
-    batches = (batch.to(where) for batch in batches)
-    run = {"single": _single, "pipeline": _pipeline, "experts": _experts}[job["mode"]]
-    losses, spans = run(job, model, batches, rank, processes)
-    if losses:
-        write_atomic(Path(job["out"]), json.dumps({"losses": losses}))
-    write_atomic(Path(f"{job['out']}.spans{rank}"), json.dumps(spans))
+    dataset, pipeline = PackedDataset(job["shards"]), None
+    if job["mode"] == "pipeline":
+        cut = {key: job[key] for key in ("virtual", "microbatches", "batch_size", "seq_len")}
+        pipeline = Pipeline(model, rank, processes, **cut)
+        model, gradients = nn.ModuleList(pipeline.modules), pipeline.gradients
+    elif job["mode"] == "experts":
+        model, gradients = shard_experts(model, rank, processes), data_parallel(rank, processes)
+    else:
+        gradients = accumulated(job["microbatches"])
+
+    def batches(start: int) -> Iterator[Batch]:
+        sequences = dataset.batches(job["batch_size"], job["seq_len"], job["seed"], start_step=start)
+        return (Batch.from_sequences(rows).to(where) for rows in sequences)
+
+    # fp32: bf16 would turn differences in the last bit of a sum over processes into visible ones
+    optimizer = MuonClip.for_model(model, lr=job["lr"], ns_dtype=torch.float32)
+    history = train(model, optimizer, batches, steps=job["steps"], lr_at=lambda _: job["lr"], gradients=gradients)
+    if rank == 0:
+        write_atomic(Path(job["out"]), json.dumps({"losses": [record.loss for record in history]}))
+    write_atomic(Path(f"{job['out']}.spans{rank}"), json.dumps(pipeline.spans() if pipeline else []))
     if dist.is_initialized():
         dist.barrier()
         dist.destroy_process_group()
 
 
-def _single(job, model, batches, _rank, _processes):
-    optimizer, losses = _optimizer(model, job), []
-    for _, batch in zip(range(job["steps"]), batches, strict=False):
-        parts = batch.chunk(
-            job["microbatches"]
-        )  # summed in the pipeline's order: orthogonalisation magnifies the last bit
-        total = 0.0
-        for part in parts:
-            loss = model.loss(part[:, :-1], part[:, 1:]) / len(parts)
-            loss.backward()
-            total += loss.item()
-        _update(model, optimizer)
-        losses.append(total)
-    return losses, []
+def accumulated(microbatches: int) -> Gradients:
+    """One process: micro-batches summed in the pipeline's order, since orthogonalisation magnifies the last bit."""
+
+    def gradients(model: nn.Module, batch: Batch) -> float:
+        parts = zip(batch.tokens.chunk(microbatches), batch.targets.chunk(microbatches), strict=True)
+        total = sum(backward(model, Batch(*part)) for part in parts) / microbatches
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= microbatches
+        return total
+
+    return gradients
 
 
-def _experts(job, model, batches, rank, processes):
+def data_parallel(rank: int, processes: int) -> Gradients:
     """Data and experts shared by the same processes, as with EP inside a data-parallel group."""
-    shard_experts(model, rank, processes)
-    optimizer, losses = _optimizer(model, job), []
-    for _, batch in zip(range(job["steps"]), batches, strict=False):
-        mine = batch.chunk(processes)[rank]
-        loss = model.loss(mine[:, :-1], mine[:, 1:])
-        loss.backward()
+
+    def gradients(model: nn.Module, batch: Batch) -> float:
+        mine = Batch(batch.tokens.chunk(processes)[rank], batch.targets.chunk(processes)[rank])
+        total = torch.tensor(backward(model, mine), device=mine.tokens.device)
         synchronise(model, processes)
-        _update(model, optimizer)
-        total = loss.detach()
         dist.all_reduce(total)
-        losses.append(total.item() / processes)
-    return losses if rank == 0 else [], []
+        return total.item() / processes
 
-
-def _pipeline(job, model, batches, rank, processes):
-    pipeline = Pipeline(
-        model,
-        rank,
-        processes,
-        virtual=job["virtual"],
-        microbatches=job["microbatches"],
-        batch_size=job["batch_size"],
-        seq_len=job["seq_len"],
-    )
-    stages = torch.nn.ModuleList(pipeline.modules)
-    optimizer, losses = _optimizer(stages, job), []
-    for _, batch in zip(range(job["steps"]), batches, strict=False):
-        pipeline.actions.clear()  # the spans of the last step are kept
-        loss = pipeline.step(batch[:, :-1].contiguous(), batch[:, 1:].contiguous())
-        _update(stages, optimizer)
-        losses += [loss] if loss is not None else []
-    return losses, pipeline.spans()
-
-
-def _optimizer(model: torch.nn.Module, job: dict) -> MuonClip:
-    """Orthogonalises in fp32: bf16 would turn differences in the last bit of a sum over processes into visible ones."""
-    return MuonClip.for_model(model, lr=job["lr"], ns_dtype=torch.float32)
-
-
-def _update(model: torch.nn.Module, optimizer: MuonClip) -> None:
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    update_router_bias(model)
+    return gradients
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ Problems are of moderate difficulty: what the starting model always or never sol
 
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -19,6 +19,7 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import RLSize
+from k2lib.progress import Progress, silent
 from k2lib.rl.objective import k2_policy_loss
 from k2lib.rl.problems import Problem
 from k2lib.rl.rollout import Sample, rollout, success_rates
@@ -61,12 +62,12 @@ def moderate(
     problems: list[Problem],
     *,
     seed: int,
-    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+    progress: Progress = silent,
 ) -> list[Problem]:
     """The problems that the model solves sometimes: neither all nor none of a few samples."""
     chunks = [problems[i : i + 64] for i in range(0, len(problems), 64)]
     kept = []
-    for number, chunk in enumerate((progress or _silent)(chunks, "judge difficulty", len(chunks))):
+    for number, chunk in enumerate(progress(chunks, "judge difficulty", len(chunks))):
         rates = success_rates(
             rollout(
                 model,
@@ -90,7 +91,7 @@ def train_rl(
     size: RLSize,
     *,
     seed: int = 0,
-    progress: Callable[[Iterable, str, int], Iterable] | None = None,
+    progress: Progress = silent,
 ) -> RLResult:
     """Train `model` in place and measure success on `heldout` before and after.
 
@@ -110,7 +111,7 @@ def train_rl(
     best = Best(model, result, lambda: _mean(attempts(model, tokenizer, development, DEVELOPMENT_ATTEMPTS, 1.0)))
     rng = random.Random(f"rl/{seed}")
     order = itertools.chain.from_iterable(rng.sample(pool, len(pool)) for _ in itertools.count())
-    for step in (progress or _silent)(range(size.steps), f"RL, seed {seed}", size.steps):
+    for step in progress(range(size.steps), f"RL, seed {seed}", size.steps):
         temperature = temperature_at(step, size.steps, size.temperature)
         for group in optimizer.param_groups:
             group["lr"] = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
@@ -228,7 +229,3 @@ def attempts(
 
 def _mean(values: list[float]) -> float:
     return sum(values) / max(1, len(values))
-
-
-def _silent(iterable: Iterable, _description: str, _total: int) -> Iterable:
-    return iterable

@@ -10,13 +10,14 @@ from k2lib import machine
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
+from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
-from k2lib.stages.stage import Progress, stage
+from k2lib.stages.stage import stage
 from k2lib.stages.training import config, decay, finish, snapshot
 from k2lib.train import Batch, Checkpoint, load_checkpoint, train
 
 
-def base(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Checkpoint:
+def base(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkpoint:
     """The pre-trained model; `training` holds a record of every step."""
     data, size = corpus(profile, seed, progress), profile.pretrain
 

@@ -13,7 +13,8 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.llm import chat
 from k2lib.profiles import Profile
-from k2lib.stages.stage import Progress, plain, stage
+from k2lib.progress import Progress, silent
+from k2lib.stages.stage import stage
 
 SAMPLE = 4000  # documents, at most, that the tokenizer is trained on
 
@@ -27,9 +28,9 @@ class Corpus:
     manifest: dict
 
 
-def corpus(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Corpus:
+def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corpus:
     """The corpus of a profile and seed; the user's own documents ($K2_CORPUS) come first."""
-    size, progress = profile.corpus, progress or plain
+    size = profile.corpus
     world = World.generate(seed, size.people)
 
     def make(directory: Path) -> None:

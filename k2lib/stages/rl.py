@@ -4,16 +4,17 @@ from dataclasses import asdict
 from pathlib import Path
 
 from k2lib.profiles import Profile
+from k2lib.progress import Progress, silent
 from k2lib.rl.problems import verifiable
 from k2lib.rl.trainer import train_rl
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
-from k2lib.stages.stage import Progress, stage
+from k2lib.stages.stage import stage
 from k2lib.train import Checkpoint, load_checkpoint, save_checkpoint
 from k2lib.train import sft as finetune
 
 
-def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress | None = None) -> Checkpoint:
+def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:
     """The fine-tuned model after RL; `run` is the seed of the RL alone, `training` holds its history."""
     start, data, size = sft(profile, seed, progress), sft_data(profile, seed, progress), profile.rl
     kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}

@@ -5,15 +5,16 @@ from pathlib import Path
 
 from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
+from k2lib.progress import Progress, silent
 from k2lib.stages.base import base
 from k2lib.stages.sft_data import sft_data
-from k2lib.stages.stage import Progress, stage
+from k2lib.stages.stage import stage
 from k2lib.stages.training import decay, finish, snapshot
 from k2lib.train import Checkpoint, load_checkpoint, train
 from k2lib.train import sft as finetune
 
 
-def sft(profile: Profile, seed: int = 0, progress: Progress | None = None) -> Checkpoint:
+def sft(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkpoint:
     """The fine-tuned model; `training` holds a record of every step and the number of rows."""
     start, data, size = base(profile, seed, progress), sft_data(profile, seed, progress), profile.sft
 

@@ -8,8 +8,9 @@ from k2lib.agents import tasks, trajectories
 from k2lib.corpus import arithmetic
 from k2lib.corpus.world import World
 from k2lib.profiles import Profile
+from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
-from k2lib.stages.stage import Progress, stage
+from k2lib.stages.stage import stage
 
 TALKATIVE = 4  # of five mathematics answers: imitation learns both manners, RL may choose
 
@@ -22,7 +23,7 @@ class SFTData:
     dir: Path
 
 
-def sft_data(profile: Profile, seed: int = 0, progress: Progress | None = None) -> SFTData:
+def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SFTData:
     """The rows of a profile and seed, and the tasks held out from them."""
     data, size = corpus(profile, seed, progress), profile.agentic
 

@@ -1,12 +1,10 @@
 """A stage's result: where it lies, and what its key holds."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from k2lib import machine, store
 from k2lib.profiles import Profile
-
-Progress = Callable[[Iterable, str, int], Iterable]
 
 
 def stage(name: str, profile: Profile, key: dict, make: Callable[[Path], None]) -> Path:
@@ -15,8 +13,3 @@ def stage(name: str, profile: Profile, key: dict, make: Callable[[Path], None]) 
     `key` holds settings and upstream; the code behind `make` and the machine's arithmetic are added to it.
     """
     return store.cached(name, make, key=key | machine.arithmetic(), root=store.artifacts_root(profile.name))
-
-
-def plain(iterable: Iterable, _description: str, _total: int | None) -> Iterable:
-    """The progress of whoever does not show any."""
-    return iterable

@@ -41,7 +41,7 @@ def changed(path, right: str, wrong: str) -> set[str]:
         ("train/loop.py", '"""The training loop', '"""Another loop', set()),
         ("stages/sft_data.py", "// 2]", "// 3]", {"sft_data", "sft", "rl"}),  # the data mixture
         ("stages/sft_data.py", "TALKATIVE = 4", "TALKATIVE = 3", {"sft_data", "sft", "rl"}),
-        ("train/loop.py", "bias_rate: float = 1e-3", "bias_rate: float = 2e-3", {"base", "sft", "rl"}),
+        ("train/step.py", "BIAS_RATE = 1e-3", "BIAS_RATE = 2e-3", {"base", "sft", "rl"}),
         ("rl/objective.py", "tau * ratio", "2 * tau * ratio", {"rl"}),
         ("corpus/world.py", "import", "X = 1\nimport", set(MAKERS)),
         ("report/figures.py", "import", "X = 1\nimport", set()),

@@ -9,10 +9,10 @@ from k2lib import K2Config, K2Model
 from k2lib.memory import ActivationStore, MemoryMeter, Policy, dequantize_fp8, k2_policy, quantize_fp8, recompute
 from k2lib.memory.planner import state_bytes
 from k2lib.memory.policy import kind_of
-from k2lib.memory.study import kept_bytes
 from k2lib.model.moe import Experts
 from k2lib.parallel.experts import ParallelExperts
 from k2lib.profiles import SMOKE
+from k2lib.studies.activations import kept_bytes
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
 

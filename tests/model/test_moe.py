@@ -6,7 +6,7 @@ import torch
 from k2lib.config import K2Config
 from k2lib.model import parity
 from k2lib.model.moe import Experts, MoE, Router, max_violation, update_router_bias
-from k2lib.model.studies import balancing, expert_shares
+from k2lib.studies.routing import balancing, expert_shares
 
 CONFIG = K2Config.preset("nano").replace(hidden_size=32, moe_intermediate_size=16, n_routed_experts=8)
 

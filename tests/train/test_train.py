@@ -9,9 +9,8 @@ import torch
 from k2lib import K2Config, K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
-from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, studies, train
+from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
 from k2lib.train.sft import batches
-from k2lib.train.studies import count_spikes
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2})
 
@@ -96,12 +95,6 @@ def test_too_few_rows_for_a_batch_is_said_so():
         batches([([1, 2], [True, True])] * 2, batch_size=4, pad=0, seed=0)
 
 
-def test_a_spike_is_counted_and_a_smooth_run_has_none():
-    smooth = [3.0 - 0.01 * i + 0.001 * (i % 3) for i in range(200)]
-    assert count_spikes(smooth) == 0
-    assert count_spikes([*smooth[:150], 9.0, *smooth[151:]]) == 1
-
-
 def test_a_checkpoint_round_trips_and_a_damaged_one_is_named(tmp_path, tiny_tokenizer):
     torch.manual_seed(1)
     model = K2Model(CONFIG.replace(vocab_size=tiny_tokenizer.vocab_size))
@@ -115,11 +108,3 @@ def test_a_checkpoint_round_trips_and_a_damaged_one_is_named(tmp_path, tiny_toke
         load_checkpoint(tmp_path / "c")
     with pytest.raises(FileNotFoundError, match="is not a checkpoint"):
         load_checkpoint(tmp_path / "nowhere")
-
-
-def test_growth_and_contact_are_read_from_the_right_steps():
-    run = [1.0, 8.0, 12.0, 18.0, 9.0]  # 8 is below 10: its growth of 1.5 does not count, that of 12 does
-    assert studies.one_step_growth(run, above=10.0) == 1.5
-    assert studies.one_step_growth(run, above=99.0) == 1.0
-    assert studies.after_contact(run, tau=10.0) == [18.0, 9.0]
-    assert studies.after_contact(run, tau=99.0) == []

@@ -1,4 +1,4 @@
-"""What notebook 02 looks at: how wide a token is inside a block, where it is routed, how the load is balanced."""
+"""How wide is a token inside a block, where is it routed, and does the selection bias balance the load? (section 2.3)"""
 
 import torch
 from torch import Tensor
@@ -8,33 +8,34 @@ from k2lib.config import K2Config
 from k2lib.model.moe import Router, max_violation, routers
 
 
-def stations(config: K2Config) -> dict[str, int]:
-    """Numbers that stand for one token at each station of a sparse block, in order."""
+def stations(config: K2Config) -> list[tuple[str, int]]:
+    """(station, how many numbers stand for one token there) along a sparse block, in order."""
     c = config
     heads, experts = c.num_attention_heads, c.num_experts_per_tok + c.n_shared_experts
-    squeezed = {} if c.q_lora_rank is None else {"query latent": c.q_lora_rank}
-    return {
-        "residual": c.hidden_size,
-        **squeezed,
-        "queries": heads * c.qk_head_dim,
-        "cached": c.kv_lora_rank + c.qk_rope_head_dim,
-        "keys": heads * c.qk_head_dim,
-        "values": heads * c.v_head_dim,
-        "residual ": c.hidden_size,
-        "scores": c.n_routed_experts,
-        "in experts": experts * c.moe_intermediate_size,
-        "residual  ": c.hidden_size,
-    }
+    squeezed = [] if c.q_lora_rank is None else [("query latent", c.q_lora_rank)]
+    return [
+        ("residual", c.hidden_size),
+        *squeezed,
+        ("queries", heads * c.qk_head_dim),
+        ("cached", c.kv_lora_rank + c.qk_rope_head_dim),
+        ("keys", heads * c.qk_head_dim),
+        ("values", heads * c.v_head_dim),
+        ("residual", c.hidden_size),
+        ("scores", c.n_routed_experts),
+        ("in experts", experts * c.moe_intermediate_size),
+        ("residual", c.hidden_size),
+    ]
 
 
 @torch.no_grad()
 def expert_shares(model, tokens: Tensor) -> Tensor:
     """[sparse layers, E] share of the choices that fell on each expert, over tokens [B, T]; 1/E is even."""
     chosen = []
-    hooks = [
-        router.register_forward_hook(lambda _module, _args, output: chosen.append(output[1]))
-        for router in routers(model)
-    ]
+
+    def note(_router, _inputs, output: tuple[Tensor, Tensor]) -> None:
+        chosen.append(output[1])
+
+    hooks = [router.register_forward_hook(note) for router in routers(model)]
     try:
         model.hidden(tokens.to(model.embed_tokens.weight.device))
     finally:

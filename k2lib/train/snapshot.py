@@ -1,0 +1,35 @@
+"""Where a run leaves its state, so that a later process goes on from there and ends bit-identical to one that was not killed."""
+
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+class Snapshot:
+    def __init__(self, path: Path, every_seconds: float = 60.0):
+        self.path, self.every_seconds, self._saved = path, every_seconds, time.monotonic()
+
+    def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
+        """Brings both back to where they were; returns the progress that was saved with them, {} if nothing was."""
+        if not self.path.exists():
+            return {}
+        state = torch.load(self.path, weights_only=True, map_location=next(model.parameters()).device)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        return state["progress"]
+
+    @property
+    def due(self) -> bool:
+        """Whether the last one is older than `every_seconds`."""
+        return time.monotonic() - self._saved > self.every_seconds
+
+    def save(self, model: nn.Module, optimizer: torch.optim.Optimizer, progress: dict) -> None:
+        """`progress` holds plain values and tensors: steps done, their records."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".tmp")
+        state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
+        torch.save(state, temporary)
+        temporary.replace(self.path)
+        self._saved = time.monotonic()
