@@ -3,7 +3,7 @@
 Shapes: B batch, T time, H heads, D width, C latent width, R rotary width, N = nope width, V value width.
 A query head is [nope N | rotary R]; a key head is [its own nope N | the rotary R shared by all heads]. Only the latent
 and the shared rotary key need caching: C + R numbers a token, whatever the number of heads. Decoding never rebuilds the
-keys: their up-projection is absorbed into the query (`attend_cached`).
+keys: their up-projection is absorbed into the query (`_over_latents`).
 """
 
 from typing import NamedTuple
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from k2lib.config import K2Config
+from k2lib.model.cache import LayerCache
 from k2lib.model.causal import CausalAttention
 from k2lib.model.norm import RMSNorm
 from k2lib.model.rope import rotate
@@ -78,11 +79,17 @@ class LatentAttention(nn.Module):
         )
         return self.kv_a_layernorm(latent), rotate(rotary, cos, sin)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [B, T, D]
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """x [B, T, D] -> [B, T, D]; with a cache, the T tokens follow what it holds and are added to it."""
+        queries, (latent, rotary) = self.queries(x, cos, sin), self.latents(x, cos, sin)
+        if cache is None:
+            return self.o_proj(self._over_keys(*queries, latent, rotary))
+        return self.o_proj(self._over_latents(*queries, cache.append(latent, rotary), cache.visible))
+
+    def _over_keys(self, q_nope: Tensor, q_rotary: Tensor, latent: Tensor, k_rotary: Tensor) -> Tensor:
+        """[B, T, H·V] among the tokens themselves: keys and values are rebuilt, and the largest logits remembered."""
         c, heads = self.config, self.config.num_attention_heads
-        batch, length, _ = x.shape
-        q_nope, q_rotary = self.queries(x, cos, sin)
-        latent, k_rotary = self.latents(x, cos, sin)
+        batch, length, _ = latent.shape
         k_nope, v = self.kv_b_proj(latent).unflatten(-1, (heads, -1)).split([c.qk_nope_head_dim, c.v_head_dim], dim=-1)
         q = torch.cat((q_nope, q_rotary), dim=-1)
         k = torch.cat((k_nope, k_rotary.unsqueeze(2).expand(-1, -1, heads, -1).to(k_nope.dtype)), dim=-1)
@@ -90,24 +97,23 @@ class LatentAttention(nn.Module):
         output, largest = CausalAttention.apply(q, k, v, c.softmax_scale, min(CHUNK, length))
         if self.training and torch.is_grad_enabled():
             self._remember(largest.view(batch, heads).amax(0))
-        return self.o_proj(output.view(batch, heads, length, -1).transpose(1, 2).flatten(2))
+        return output.view(batch, heads, length, -1).transpose(1, 2).flatten(2)
 
-    def attend_cached(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Tensor, visible: Tensor) -> Tensor:
-        """Attention of new tokens x [B, S, D] to a cache [B, L, C + R] of latents and rotary keys, their own included.
+    def _over_latents(self, q_nope: Tensor, q_rotary: Tensor, entries: Tensor, visible: Tensor) -> Tensor:
+        """[B, T, H·V] over cached entries [B, L, C + R], of which visible [B, T, L] marks what each query may see.
 
-        visible [B, S, L] marks the entries that a query may see. The key's up-projection moves to the query's side, the
-        value's to the output's: scores and sums live in the latent space.
+        The key's up-projection moves to the query's side, the value's to the output's: scores and sums live in the
+        latent space.
         """
         c, heads = self.config, self.config.num_attention_heads
-        q_nope, q_rotary = self.queries(x, cos, sin)
         up = self.kv_b_proj.weight.to(q_nope.dtype).view(heads, c.qk_nope_head_dim + c.v_head_dim, c.kv_lora_rank)
         up_key, up_value = up.split([c.qk_nope_head_dim, c.v_head_dim], dim=1)
-        q_latent = torch.einsum("bshn,hnc->bhsc", q_nope, up_key)
-        query = torch.cat((q_latent, q_rotary.transpose(1, 2)), dim=-1).flatten(1, 2)  # [B, H·S, C + R]
-        scores = (query @ cache.transpose(1, 2)).float().unflatten(1, (heads, -1)) * c.softmax_scale
-        weights = scores.masked_fill_(~visible.unsqueeze(1), float("-inf")).softmax(-1).to(cache.dtype)
-        mixed = (weights.flatten(1, 2) @ cache[..., : c.kv_lora_rank]).unflatten(1, (heads, -1))  # [B, H, S, C]
-        return self.o_proj(torch.einsum("bhsc,hvc->bshv", mixed, up_value).flatten(2))
+        q_latent = torch.einsum("bthn,hnc->bhtc", q_nope, up_key)
+        query = torch.cat((q_latent, q_rotary.transpose(1, 2)), dim=-1).flatten(1, 2)  # [B, H·T, C + R]
+        scores = (query @ entries.transpose(1, 2)).float().unflatten(1, (heads, -1)) * c.softmax_scale
+        weights = scores.masked_fill_(~visible.unsqueeze(1), float("-inf")).softmax(-1).to(entries.dtype)
+        mixed = (weights.flatten(1, 2) @ entries[..., : c.kv_lora_rank]).unflatten(1, (heads, -1))  # [B, H, T, C]
+        return torch.einsum("bhtc,hvc->bthv", mixed, up_value).flatten(2)
 
     def _remember(self, largest: Tensor) -> None:
         largest = largest.detach()

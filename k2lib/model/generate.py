@@ -1,9 +1,9 @@
-"""Generation with the latent cache: C + R numbers a token and layer, whatever the number of heads (section 2.3).
+"""Generation with the latent cache.
 
 Prompts of different lengths share a batch, each sequence at its own position. Equal prompts (the K samples of one RL
 prompt) are prefilled once. Every sequence draws from its own seeded stream, so what it says does not depend on who else
 is in the batch, up to the rounding of sums.
-Shapes: A sequences, S new tokens, L room in the cache, C latent width, R rotary width, V vocabulary.
+Shapes: A sequences, D width, V vocabulary.
 """
 
 import copy
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from k2lib.model.cache import LatentCache
 from k2lib.model.moe import Experts
 from k2lib.model.norm import compute_dtype
-from k2lib.model.rope import rotation
 
 PREFILL = 256  # tokens at a time: bounds the scores of long prompts
 COMPACT = 0.75  # drop ended sequences from the batch once fewer than this share of it goes on
@@ -26,48 +26,6 @@ class Completion:
     tokens: list[int] = field(default_factory=list)  # a stop token, if one was met, is the last
     logprobs: list[float] = field(default_factory=list)  # of each token under the model itself, at temperature 1
     finish: str = "length"  # or "stop"
-
-
-class LatentCache:
-    """What was read: per layer one tensor [A, L, C + R], latent then rotary key, of which `lengths` [A] are valid."""
-
-    def __init__(self, model, batch: int, room: int):
-        c, weight = model.config, model.embed_tokens.weight
-        shape, dtype = (batch, room, c.kv_lora_rank + c.qk_rope_head_dim), compute_dtype(weight)
-        self.layers = [weight.new_zeros(shape, dtype=dtype) for _ in range(c.num_hidden_layers)]
-        self.lengths = torch.zeros(batch, dtype=torch.int64, device=weight.device)
-
-    @property
-    def bytes_per_token(self) -> int:
-        return sum(layer.shape[-1] * layer.element_size() for layer in self.layers)
-
-    def select(self, rows: Tensor) -> None:
-        """Keep, repeat or reorder sequences."""
-        self.layers = [layer[rows] for layer in self.layers]
-        self.lengths = self.lengths[rows]
-
-    def write(self, layer: int, latent: Tensor, rotary: Tensor, positions: Tensor) -> None:
-        """Store new entries, latent [A, S, C] and rotary [A, S, R], at positions [A, S]."""
-        rows = torch.arange(positions.shape[0], device=positions.device)[:, None]
-        self.layers[layer][rows, positions] = torch.cat((latent, rotary), dim=-1).to(self.layers[layer].dtype)
-
-
-def extend(model, tokens: Tensor, cache: LatentCache, filled: int) -> Tensor:
-    """Hidden states [A, S, D] of new tokens [A, S] that follow what `cache` holds; the cache then holds them too.
-
-    `filled` bounds the entries in use, so that attention does not look at empty room.
-    """
-    positions = cache.lengths[:, None] + torch.arange(tokens.shape[1], device=tokens.device)
-    cos, sin = rotation(model.config, model.frequencies, positions)
-    visible = torch.arange(filled, device=tokens.device) <= positions[..., None]
-    x = model.embed_tokens(tokens)
-    for index, layer in enumerate(model.layers):
-        normed = layer.input_layernorm(x)
-        cache.write(index, *layer.self_attn.latents(normed, cos, sin), positions)
-        x = x + layer.self_attn.attend_cached(normed, cos, sin, cache.layers[index][:, :filled], visible)
-        x = x + layer.mlp(layer.post_attention_layernorm(x))
-    cache.lengths += tokens.shape[1]
-    return model.norm(x)
 
 
 @torch.no_grad()
@@ -92,7 +50,7 @@ def sample(
     _check(model.config, prompts, max_new_tokens, temperature, top_p)
     model = _for_reading(model)
     device, stops = model.embed_tokens.weight.device, set(stop_tokens)
-    cache, hidden, longest = _prefill(model, prompts, max_new_tokens)
+    cache, hidden = _prefill(model, prompts, max_new_tokens)
     completions = [Completion() for _ in prompts]
     chances = torch.stack(
         [
@@ -123,7 +81,7 @@ def sample(
             keep = torch.tensor(going, device=device)
             cache.select(keep)
             rows, chosen = rows[keep], chosen[keep]
-        hidden = extend(model, chosen[:, None], cache, longest + step + 1)[:, 0]
+        hidden = model.hidden(chosen[:, None], cache)[:, 0]
     return completions
 
 
@@ -141,8 +99,8 @@ def _for_reading(model):
     return copy.deepcopy(model, shared).eval()
 
 
-def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, Tensor, int]:
-    """Read every distinct prompt once: the cache, each last token's hidden state [A, D], the longest length."""
+def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, Tensor]:
+    """Read every distinct prompt once: the cache, and each last token's hidden state [A, D]."""
     unique = list(dict.fromkeys(map(tuple, prompts)))
     device = model.embed_tokens.weight.device
     lengths = torch.tensor([len(p) for p in unique], device=device)
@@ -153,7 +111,7 @@ def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, T
     cache = LatentCache(model, len(unique), longest + room)
     last = None
     for start in range(0, longest, PREFILL):  # what lies beyond a short prompt's end is overwritten as it grows
-        hidden = extend(model, padded[:, start : start + PREFILL], cache, min(start + PREFILL, longest))
+        hidden = model.hidden(padded[:, start : start + PREFILL], cache)
         index = (lengths - 1 - start).clamp(0, hidden.shape[1] - 1)
         here = hidden[torch.arange(len(unique), device=device), index]
         ended = ((lengths - 1 >= start) & (lengths - 1 < start + PREFILL))[:, None]
@@ -162,7 +120,7 @@ def _prefill(model, prompts: list[list[int]], room: int) -> tuple[LatentCache, T
     place = {prompt: row for row, prompt in enumerate(unique)}
     rows = torch.tensor([place[tuple(prompt)] for prompt in prompts], device=device)
     cache.select(rows)
-    return cache, last[rows], longest
+    return cache, last[rows]
 
 
 def draw(logits: Tensor, top_p: float, chance: Tensor) -> Tensor:

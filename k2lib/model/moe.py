@@ -6,7 +6,7 @@ After each step the bias of an overloaded expert falls and that of an idle one r
 loss pulls at the weights, and no token is ever dropped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -83,8 +83,10 @@ class Experts(nn.Module):
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * hidden, width))  # gate rows first
         self.down_proj = nn.Parameter(torch.empty(experts, width, hidden))
 
+        self.dispatch: Dispatch = on_this_process  # expert parallelism puts another in its place
+
     def forward(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D] -> [T, D]
-        return RoutedExperts.apply(x.to(compute_dtype(x)), self.gate_up_proj, self.down_proj, gates, chosen)
+        return self.dispatch(x.to(compute_dtype(x)), self.gate_up_proj, self.down_proj, gates, chosen)
 
     def reference(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
         """The same, one expert after another."""
@@ -95,6 +97,14 @@ class Experts(nn.Module):
             weighed = F.silu(gate) * up * gates[token, slot, None].to(x.dtype)
             output = output.index_add(0, token, F.linear(weighed, down))
         return output
+
+
+Dispatch = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def on_this_process(x: Tensor, gate_up_proj: Tensor, down_proj: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
+    """The weighed sum [T, D] of each token's experts, all of which are here."""
+    return RoutedExperts.apply(x, gate_up_proj, down_proj, gates, chosen)
 
 
 class RoutedExperts(torch.autograd.Function):

@@ -13,6 +13,7 @@ from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model import hf
 from k2lib.model.attention import LatentAttention
+from k2lib.model.cache import LatentCache, LayerCache
 from k2lib.model.generate import sample
 from k2lib.model.loss import cross_entropy
 from k2lib.model.moe import MLP, Experts, MoE, Router
@@ -28,8 +29,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:  # [B, T, D]
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:  # [B, T, D]
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -44,17 +45,25 @@ class K2Model(nn.Module):
         self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
         self.apply(self._initialise)
 
-    def hidden(self, tokens: Tensor) -> Tensor:
-        """The last hidden state [B, T, D], normalised, of tokens [B, T]."""
-        cos, sin = rotation(self.config, self.frequencies, torch.arange(tokens.shape[1], device=tokens.device))
-        x = self.embed_tokens(tokens)
-        for layer in self.layers:
-            x = layer(x, cos, sin)
-        return self.norm(x)
+    def hidden(self, tokens: Tensor, cache: LatentCache | None = None) -> Tensor:
+        """The last hidden state [B, T, D], normalised, of tokens [B, T]; with a cache they follow what it holds.
+
+        A pipeline's stage may lack the embedding, the norm and the head: then hidden states go in or come out.
+        """
+        length = tokens.shape[1]
+        positions, caches = torch.arange(length, device=tokens.device), [None] * len(self.layers)
+        if cache is not None:
+            positions, caches = cache.advance(length)
+        cos, sin = rotation(self.config, self.frequencies, positions)
+        x = tokens if self.embed_tokens is None else self.embed_tokens(tokens)
+        for layer, layer_cache in zip(self.layers, caches, strict=True):
+            x = layer(x, cos, sin, layer_cache)
+        return x if self.norm is None else self.norm(x)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of tokens [B, T]."""
-        return self.lm_head(self.hidden(tokens))
+        hidden = self.hidden(tokens)
+        return hidden if self.lm_head is None else self.lm_head(hidden)
 
     def loss(self, tokens: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats over the targets [B, T] (shifted by the caller), weighted by weights [B, T]."""

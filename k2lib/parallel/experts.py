@@ -9,7 +9,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from k2lib.model.moe import Experts, MoE, RoutedExperts
+from k2lib.model.moe import Experts, on_this_process
 
 
 class AllToAll(torch.autograd.Function):
@@ -29,45 +29,45 @@ class AllToAll(torch.autograd.Function):
         return d_rows, None, None
 
 
-class ParallelExperts(nn.Module):
-    """Replaces a layer's `Experts` by this process's share: experts rank·E/P … (rank + 1)·E/P."""
+class AcrossProcesses:
+    """The dispatch of `Experts` that hold one process's share: rows travel to their experts and home again."""
 
-    memory_kind = Experts.memory_kind
+    def __init__(self, processes: int):
+        self.processes = processes
 
-    def __init__(self, experts: Experts, rank: int, processes: int):
-        super().__init__()
-        count = experts.gate_up_proj.shape[0]
-        if count % processes:
-            fitting = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
-            raise ValueError(f"{count} experts cannot be shared by ep={processes} processes; choose ep from {fitting}")
-        self.processes, self.local = processes, count // processes
-        mine = slice(rank * self.local, (rank + 1) * self.local)
-        self.gate_up_proj = nn.Parameter(experts.gate_up_proj.detach()[mine].clone())
-        self.down_proj = nn.Parameter(experts.down_proj.detach()[mine].clone())
-
-    def forward(self, x: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:  # x [T, D]
-        tokens, active = chosen.shape
+    def __call__(self, x: Tensor, gate_up_proj: Tensor, down_proj: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
+        """x [T, D], gates and chosen [T, K] -> [T, D]; gate_up_proj and down_proj are of the E/P experts here."""
+        (tokens, active), local = chosen.shape, gate_up_proj.shape[0]
         flat = chosen.flatten()
         order = flat.argsort(stable=True)
-        counts = torch.bincount(flat, minlength=self.local * self.processes)  # [E] pairs for each expert
-        arriving = torch.empty_like(counts)  # [P · E/P]: for my experts, from each process
+        counts = torch.bincount(flat, minlength=local * self.processes)  # [E] pairs for each expert
+        arriving = torch.empty_like(counts)  # [P · E/P]: for the experts here, from each process
         dist.all_to_all_single(arriving, counts)
         sent = counts.view(self.processes, -1).sum(1).tolist()
         received = arriving.view(self.processes, -1).sum(1).tolist()
         rows = AllToAll.apply(x[order // active], sent, received)
-        expert = torch.arange(self.local, device=x.device).repeat(self.processes).repeat_interleave(arriving)
+        expert = torch.arange(local, device=x.device).repeat(self.processes).repeat_interleave(arriving)
         ones = torch.ones(rows.shape[0], 1, device=x.device)
-        output = RoutedExperts.apply(rows, self.gate_up_proj, self.down_proj, ones, expert.unsqueeze(1))
+        output = on_this_process(rows, gate_up_proj, down_proj, ones, expert.unsqueeze(1))
         home = AllToAll.apply(output, received, sent)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=x.device))
         return (home[back].view(tokens, active, -1) * gates.unsqueeze(-1).to(home.dtype)).sum(1)
 
 
 def shard_experts(model: nn.Module, rank: int, processes: int) -> nn.Module:
-    """Replace the experts of every sparse layer by this process's share; returns the model."""
-    for module in model.modules():
-        if isinstance(module, MoE):
-            module.experts = ParallelExperts(module.experts, rank, processes)
+    """Leave this process's share in every sparse layer, experts rank·E/P … (rank + 1)·E/P; returns the model.
+
+    ValueError if the experts cannot be shared equally.
+    """
+    for experts in (module for module in model.modules() if isinstance(module, Experts)):
+        count = experts.gate_up_proj.shape[0]
+        if count % processes:
+            fitting = ", ".join(str(d) for d in range(1, count + 1) if count % d == 0)
+            raise ValueError(f"{count} experts cannot be shared by ep={processes} processes; choose ep from {fitting}")
+        mine = slice(rank * count // processes, (rank + 1) * count // processes)
+        experts.gate_up_proj = nn.Parameter(experts.gate_up_proj.detach()[mine].clone())
+        experts.down_proj = nn.Parameter(experts.down_proj.detach()[mine].clone())
+        experts.dispatch = AcrossProcesses(processes)
     return model
 
 
@@ -78,15 +78,11 @@ def synchronise(model: nn.Module, processes: int) -> None:
     gradient only has to be divided.
     """
     for module in model.modules():
-        if isinstance(module, ParallelExperts):
-            for parameter in module.parameters(recurse=False):
-                if parameter.grad is not None:
-                    parameter.grad /= processes
-        else:
-            for parameter in module.parameters(recurse=False):
-                if parameter.grad is not None:
+        for parameter in module.parameters(recurse=False):
+            if parameter.grad is not None:
+                if not isinstance(module, Experts):
                     dist.all_reduce(parameter.grad)
-                    parameter.grad /= processes
+                parameter.grad /= processes
         if hasattr(module, "load"):
             dist.all_reduce(module.load)
         if getattr(module, "max_logits", None) is not None:

@@ -4,6 +4,8 @@ K2 uses interleaved 1F1B over 16 stages with several virtual stages each. The sc
 cuts a K2Model into stages and notes when each action ran, so that the bubbles can be seen.
 """
 
+import copy
+import itertools
 import time
 from dataclasses import asdict, dataclass
 
@@ -13,30 +15,19 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleInterleaved1F1B
 
 from k2lib.model import K2Model
-from k2lib.model.rope import rotation
 from k2lib.train import Batch
 
 
-class Stage(nn.Module):
-    """Layers first…last − 1 of a model; the first stage embeds, the last norms and projects to logits."""
-
-    def __init__(self, model: K2Model, first: int, last: int):
-        super().__init__()
-        self.config = model.config
-        self.embed_tokens = model.embed_tokens if first == 0 else None
-        self.layers = nn.ModuleList(model.layers[first:last])
-        whole = last == len(model.layers)
-        self.norm, self.lm_head = (model.norm, model.lm_head) if whole else (None, None)
-        self.register_buffer("frequencies", model.frequencies, persistent=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """tokens [B, T] or hidden states [B, T, D] in, hidden states or logits [B, T, V] out."""
-        cos, sin = rotation(self.config, self.frequencies, torch.arange(x.shape[1], device=x.device))
-        if self.embed_tokens is not None:
-            x = self.embed_tokens(x)
-        for layer in self.layers:
-            x = layer(x, cos, sin)
-        return x if self.lm_head is None else self.lm_head(self.norm(x))
+def cut(model: K2Model, first: int, last: int) -> K2Model:
+    """Layers first…last − 1 of a model, sharing its weights: only the first stage embeds, only the last has norm and head."""
+    weights = {id(tensor): tensor for tensor in itertools.chain(model.parameters(), model.buffers())}
+    stage = copy.deepcopy(model, weights)
+    stage.layers = stage.layers[first:last]
+    if first > 0:
+        stage.embed_tokens = None
+    if last < len(model.layers):
+        stage.norm = stage.lm_head = None
+    return stage
 
 
 @dataclass(frozen=True)
@@ -79,7 +70,7 @@ class Pipeline:
             )
         cuts = boundaries(len(model.layers), processes * virtual)
         mine = range(rank, processes * virtual, processes)
-        self.modules = [Stage(model, cuts[i], cuts[i + 1]) for i in mine]
+        self.modules = [cut(model, cuts[i], cuts[i + 1]) for i in mine]
         self.rank, self.last, self.actions = rank, processes - 1, []  # the last process holds the last stage
         shape = (batch_size // microbatches, seq_len)
         stages = [
@@ -125,7 +116,7 @@ class Pipeline:
         return watched
 
 
-def _stage(module: Stage, index: int, count: int, shape: tuple[int, int]) -> PipelineStage:
+def _stage(module: K2Model, index: int, count: int, shape: tuple[int, int]) -> PipelineStage:
     hidden = torch.empty(*shape, module.config.hidden_size, device="meta", requires_grad=True)
     tokens = torch.empty(*shape, dtype=torch.int64, device="meta")
     logits = torch.empty(*shape, module.config.vocab_size, device="meta", requires_grad=True)

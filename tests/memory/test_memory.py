@@ -10,7 +10,7 @@ from k2lib.memory import ActivationStore, MemoryMeter, Policy, dequantize_fp8, k
 from k2lib.memory.planner import state_bytes
 from k2lib.memory.policy import kind_of
 from k2lib.model.moe import Experts
-from k2lib.parallel.experts import ParallelExperts
+from k2lib.parallel.experts import shard_experts
 from k2lib.profiles import SMOKE
 from k2lib.studies.activations import kept_bytes
 
@@ -89,7 +89,7 @@ def test_fp8_storage_changes_gradients_by_a_few_percent_and_not_the_loss(setting
 
 
 def test_the_share_of_experts_of_one_process_is_stored_as_all_of_them_are():
-    experts = ParallelExperts(Experts(CONFIG), rank=0, processes=2)
+    experts = shard_experts(Experts(CONFIG), rank=0, processes=2)
     assert kind_of(experts) == kind_of(Experts(CONFIG)) == "experts"
     kinds = {kind_of(module) for module in K2Model(CONFIG).modules()}
     assert kinds == {"norm", "attention", "router", "experts", "feed-forward", None}

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from k2lib import K2Config, K2Model
 from k2lib.model import accounting, parity
-from k2lib.model.generate import LatentCache, extend
+from k2lib.model.cache import LatentCache
 
 DENSE = parity.cases()["K2"].replace(first_k_dense_replace=3)  # PyTorch's counter does not know grouped products
 K2 = K2Config.preset("kimi-k2")
@@ -54,9 +54,9 @@ def test_decoding_flops_are_those_that_pytorch_counts():
     model, context = parity.random_model(DENSE, 0), 200
     cache = LatentCache(model, 1, context)
     with torch.no_grad():
-        extend(model, torch.randint(0, 128, (1, context - 1)), cache, context - 1)
+        model.hidden(torch.randint(0, 128, (1, context - 1)), cache)
         with FlopCounterMode(display=False) as counter:
-            model.lm_head(extend(model, torch.tensor([[3]]), cache, context))
+            model.lm_head(model.hidden(torch.tensor([[3]]), cache))
     expected = accounting.inference_flops(DENSE, context, absorbed=True)
     assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from k2lib.model import parity
-from k2lib.model.generate import LatentCache, draw, extend, sample
+from k2lib.model.cache import LatentCache
+from k2lib.model.generate import draw, sample
 
 CASES = parity.cases()
 TINY = CASES["K2"]
@@ -26,7 +27,7 @@ def test_cached_decoding_gives_the_logits_of_the_full_forward_pass(case):
     tokens = torch.randint(0, 128, (2, 30))
     cache = LatentCache(model, 2, 30)
     with torch.no_grad():
-        parts = [extend(model, tokens[:, a:b], cache, b) for a, b in ((0, 13), (13, 14), (14, 30))]
+        parts = [model.hidden(tokens[:, a:b], cache) for a, b in ((0, 13), (13, 14), (14, 30))]
         torch.testing.assert_close(model.lm_head(torch.cat(parts, 1)), model(tokens), atol=1e-4, rtol=0)
 
 

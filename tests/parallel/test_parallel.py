@@ -10,7 +10,7 @@ from k2lib.corpus import packing
 from k2lib.corpus.documents import Document
 from k2lib.model.accounting import count_parameters
 from k2lib.model.moe import Experts
-from k2lib.parallel.experts import ParallelExperts
+from k2lib.parallel.experts import shard_experts
 from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
 from k2lib.parallel.planner import Plan, parameters_per_gpu
@@ -68,7 +68,7 @@ def test_a_job_that_hangs_is_stopped(job):
 
 def test_layouts_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match=r"ep=3 processes; choose ep from 1, 2, 4, 8, 16"):
-        ParallelExperts(Experts(CONFIG), 0, 3)
+        shard_experts(Experts(CONFIG), 0, 3)
     with pytest.raises(ValueError, match="4 layers cannot be cut into 5 stages"):
         boundaries(4, 5)
     assert boundaries(61, 16)[0] == 0 and boundaries(61, 16)[-1] == 61
