@@ -77,7 +77,6 @@ class AgenticSize:
     per_domain: int  # evolved applications of every domain
     tasks: int  # before the filter
     heldout_tasks: int
-    max_turns: int
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ SMOKE = Profile(
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
-    agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24, max_turns=6),
+    agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
@@ -190,7 +189,7 @@ LAPTOP = Profile(
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
     memory=MemorySize(batch_size=8, seq_len=128, steps=50, seeds=3),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
-    agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100, max_turns=8),
+    agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
     rl=RLSize(
         steps=32,

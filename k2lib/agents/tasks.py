@@ -16,29 +16,14 @@ from k2lib.agents.domains import DOMAINS
 from k2lib.agents.domains.domain import Intent
 from k2lib.agents.domains.words import QUESTION_WORDS
 from k2lib.agents.simulator import Application, ToolSimulator
-from k2lib.agents.tools import check_call
 
-BRANDS = [
-    "Nimbus",
-    "Atlas",
-    "Orbit",
-    "Quill",
-    "Lumen",
-    "Harbor",
-    "Pixel",
-    "Comet",
-    "Vertex",
-    "Willow",
-    "Zephyr",
-    "Onyx",
-]
+BRANDS = "Nimbus Atlas Orbit Quill Lumen Harbor Pixel Comet Vertex Willow Zephyr Onyx".split()
 PERSONAS = {
     "plain": "{}",
     "polite": "Hello, {} Thank you.",
     "hurried": "Quick: {}",
     "chatty": "Busy day today! {}",
 }
-MOST_CALLS = 16  # of one assistant turn; more are dropped
 LONGEST_QUESTION = 200  # characters
 MOST_MISSES = 5000  # draws in a row without a new task, before there seem to be no more
 
@@ -62,6 +47,11 @@ class Task:
     reference: tuple[tuple[str, dict], ...]  # (tool name, arguments)
     rubric: Rubric
     seed: int
+
+    @property
+    def messages(self) -> list[dict]:
+        """Up to the assistant's first turn; a new list each time."""
+        return [{"role": "system", "content": self.system}, {"role": "user", "content": self.instruction}]
 
     @property
     def difficulty(self) -> str:
@@ -123,55 +113,11 @@ def is_heldout(intent: Intent) -> bool:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()[0] < 32
 
 
-def prefix(task: Task) -> tuple[list[dict], list[dict]]:
-    """(messages, tools) up to the assistant's first turn."""
-    messages = [{"role": "system", "content": task.system}, {"role": "user", "content": task.instruction}]
-    return messages, task.application.specs
-
-
-def score_call(task: Task, message: dict) -> float:
-    """1 if the first assistant turn is right, else 0: the first reference calls and no others, or a question where due.
-
-    The question must name what is missing; a bare "?" earns nothing. Never raises, whatever the message holds.
-    """
-    message = normalise(message)
-    calls = [call["function"] for call in message.get("tool_calls", [])]
-    if task.rubric.must_ask:
-        return float(not calls and asks_for(task.rubric.must_ask, message["content"]))
-    made = [(call["name"], check_call(call["name"], call["arguments"], task.application.specs)[0]) for call in calls]
-    return float(bool(made) and made == list(task.reference[: len(made)]))
-
-
 def asks_for(detail: str, text: str) -> bool:
     """Whether a text is a short question that names this one detail."""
     text = text.lower()
     named = {name for name, words in QUESTION_WORDS.items() if re.search(rf"\b({'|'.join((name, *words))})\b", text)}
     return "?" in text and len(text) <= LONGEST_QUESTION and named == {detail}
-
-
-def normalise(message: object) -> dict:
-    """An assistant message of our own making from whatever a model or a server returned: text and well-formed calls.
-
-    A call without a usable name or arguments keeps its place with empty ones, so that it is counted and refused.
-    """
-    message = message if isinstance(message, dict) else {}
-    content, calls = message.get("content"), message.get("tool_calls")
-    calls = [_call(call) for call in calls[:MOST_CALLS]] if isinstance(calls, list) else []
-    made = {"role": "assistant", "content": content if isinstance(content, str) else ""}
-    return made | ({"tool_calls": calls} if calls else {})
-
-
-def _call(call: object) -> dict:
-    function = call.get("function") if isinstance(call, dict) else None
-    name, arguments = (function.get("name"), function.get("arguments")) if isinstance(function, dict) else ("", "")
-    return {
-        "id": "",
-        "type": "function",
-        "function": {
-            "name": name[:80] if isinstance(name, str) else "",
-            "arguments": arguments if isinstance(arguments, str) else "",
-        },
-    }
 
 
 def canonical(state: dict) -> str:
@@ -186,18 +132,9 @@ def _task(id: str, application: Application, state: dict, intent: Intent, rng: r
         if not result.ok:
             raise AssertionError(f"reference call {name}{arguments} of {intent.request!r} fails: {result.content}")
     rubric = Rubric(tuple(name for name, _ in reference), canonical(simulator.state), intent.answer, intent.hidden)
-    persona = rng.choice(list(PERSONAS))
-    return Task(
-        id,
-        application,
-        f"You are the assistant of {application.name}.",
-        persona,
-        PERSONAS[persona].format(intent.request),
-        state,
-        reference,
-        rubric,
-        seed,
-    )
+    persona, system = rng.choice(list(PERSONAS)), f"You are the assistant of {application.name}."
+    asked = PERSONAS[persona].format(intent.request)
+    return Task(id, application, system, persona, asked, state, reference, rubric, seed)
 
 
 def coverage(apps: list[Application]) -> dict[str, int]:

@@ -3,9 +3,6 @@
 `lint` says what a served model would not understand; `check_call` says why one call may not be executed. Both look
 names up in what was declared and nowhere else, and no text from a model ever becomes an attribute, a path or an
 import. Both are total: whatever they are given they answer, in time linear in its length.
-
-What surprised: JSON as Python reads it is no JSON. A key given twice, NaN, 1e999, a lone surrogate and a number of
-4,300 digits (which Python reads but refuses to print when one is added) all get through `json.loads`.
 """
 
 import json
@@ -14,22 +11,13 @@ from functools import lru_cache
 
 import jsonschema
 
-_ALLOWED = {
-    "type",
-    "properties",
-    "required",
-    "additionalProperties",
-    "items",
-    "enum",
-    "anyOf",
-    "default",
-    "description",
-}
+from k2lib.llm.arguments import read
+
+_ALLOWED = set("type properties required additionalProperties items enum anyOf default description".split())
 _TYPES = ("array", "boolean", "integer", "null", "number", "object", "string")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what a call's id can carry
 _ENUM_TYPES = {"string": (str,), "integer": (int,), "number": (int, float)}
 MOST_ENUM, DEEPEST_SCHEMA = 500, 8
-LONGEST_ARGUMENTS, DEEPEST_ARGUMENTS, LARGEST_NUMBER = 20_000, 32, 10**15
 
 
 def tool(name: str, description: str, parameters: dict[str, dict]) -> dict:
@@ -61,7 +49,7 @@ def check_call(name: object, arguments: object, specs: list[dict]) -> tuple[dict
     declared = {spec["function"]["name"]: spec["function"].get("parameters", {}) for spec in specs}
     if not isinstance(name, str) or name not in declared:
         return None, f"unknown tool {_shown(name)}; declared are {', '.join(declared)}"
-    values, reason = read_arguments(arguments)
+    values, reason = read(arguments)
     if values is None:
         return None, reason
     unexpected = sorted(set(values) - set(declared[name].get("properties", {})))
@@ -71,44 +59,6 @@ def check_call(name: object, arguments: object, specs: list[dict]) -> tuple[dict
     if error is None:
         return values, None
     return None, f"{'.'.join(map(str, error.path)) or 'arguments'}: {error.message[:160]}"
-
-
-def read_arguments(text: object) -> tuple[dict | None, str | None]:
-    """(object, None) for the text of one plain JSON object, else (None, the reason). A number written 2.0 is 2."""
-    if not isinstance(text, str) or len(text) > LONGEST_ARGUMENTS:
-        return None, f"the arguments are not JSON text of at most {LONGEST_ARGUMENTS} characters"
-    if _depth(text) > DEEPEST_ARGUMENTS:
-        return None, f"the arguments are nested deeper than {DEEPEST_ARGUMENTS}"
-    try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_number, parse_int=_number, parse_float=_number
-        )
-        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no text
-    except ValueError:
-        return None, "the arguments are not JSON"
-    return (value, None) if isinstance(value, dict) else (None, "the arguments are not a JSON object")
-
-
-def _number(text: str) -> int | float:
-    value = float(text)
-    if not abs(value) < LARGEST_NUMBER:  # NaN too
-        raise ValueError(f"{text[:20]} is too large for a number")
-    return int(value) if value.is_integer() else value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    if len(dict(pairs)) < len(pairs):
-        raise ValueError("a key appears twice")
-    return dict(pairs)
-
-
-def _depth(text: str) -> int:
-    """Brackets open at once, those in strings counted too: never less than the true depth of a JSON text."""
-    depth = deepest = 0
-    for character in text:
-        depth += (character in "[{") - (character in "]}")
-        deepest = max(deepest, depth)
-    return deepest
 
 
 def _shown(name: object) -> str:

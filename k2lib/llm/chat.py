@@ -11,14 +11,12 @@ import re
 from dataclasses import dataclass, field
 
 from k2lib.corpus.tokenizer import CONTROL, Tokenizer
+from k2lib.llm import arguments
 
 DEFAULT_SYSTEM = "You are Kimi, an AI assistant created by Moonshot AI."
 SECTION_BEGIN, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 MIDDLE, END = "<|im_middle|>", "<|im_end|>"
-MOST_CALLS = 64
-LONGEST_ARGUMENTS = 100_000  # characters
-DEEPEST_ARGUMENTS = 64
 ROLES = {"system": "<|im_system|>", "user": "<|im_user|>", "assistant": "<|im_assistant|>", "tool": "<|im_system|>"}
 _CALL_ID = re.compile(r"functions\.([A-Za-z0-9_.\-]{1,64}):(\d{1,6})")
 _CONTROL = re.compile("|".join(re.escape(name) for name in CONTROL))
@@ -81,6 +79,13 @@ def encode(
     return ids, trained
 
 
+def continuation(tokenizer: Tokenizer, messages: list[dict]) -> list[int]:
+    """Token ids of the turns that follow a conversation, up to the assistant's next one."""
+    opened = [{"role": "system", "content": ""}, *messages]
+    ids, _ = encode(tokenizer, opened)
+    return ids[len(encode(tokenizer, opened[:1], add_generation_prompt=False)[0]) :]
+
+
 def parse(text: str) -> Parsed:
     """An assistant turn given as text. Control tokens are recognised by spelling: use `parse_ids` where ids are known."""
     pieces, at = [], 0
@@ -120,13 +125,13 @@ def _assistant(out: list[Segment], message: dict) -> None:
     if calls:
         out.append(Segment(SECTION_BEGIN, True, True))
         for call in calls:
-            arguments = call["function"]["arguments"]
-            arguments = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            text = call["function"]["arguments"]
+            text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
             out += [
                 Segment(CALL_BEGIN, True, True),
                 Segment(call["id"], False, True),
                 Segment(ARGUMENTS_BEGIN, True, True),
-                Segment(arguments, False, True),
+                Segment(text, False, True),
                 Segment(CALL_END, True, True),
             ]
         out.append(Segment(SECTION_END, True, True))
@@ -143,7 +148,7 @@ def _text(message: dict) -> str:
 def _parse(pieces: list[tuple[str, bool]]) -> Parsed:
     """A state machine over (text, is_control) pieces: in content, in a section, in a call's id, in its arguments."""
     content, calls, faults = [], [], []
-    state, call_id, arguments = "content", "", ""
+    state, call_id, written = "content", "", ""
     for text, control in pieces:
         if control and text in (END, "[EOS]"):
             break
@@ -153,17 +158,17 @@ def _parse(pieces: list[tuple[str, bool]]) -> Parsed:
             elif state == "id":
                 call_id += text
             elif state == "arguments":
-                arguments += text
+                written += text
             elif text.strip():
                 faults.append("text between tool calls")
         elif text == SECTION_BEGIN and state == "content":
             state = "section"
         elif text == CALL_BEGIN and state == "section":
-            state, call_id, arguments = "id", "", ""
+            state, call_id, written = "id", "", ""
         elif text == ARGUMENTS_BEGIN and state == "id":
             state = "arguments"
         elif text == CALL_END and state == "arguments":
-            _accept(call_id, arguments, calls, faults)
+            _accept(call_id, written, calls, faults)
             state = "section"
         elif text == SECTION_END and state == "section":
             state = "content"
@@ -176,66 +181,15 @@ def _parse(pieces: list[tuple[str, bool]]) -> Parsed:
     return Parsed(message | ({"tool_calls": calls} if calls else {}), faults)
 
 
-def _accept(call_id: str, arguments: str, calls: list[dict], faults: list[str]) -> None:
-    match = _CALL_ID.fullmatch(call_id.strip())
-    fault = None
-    if len(calls) >= MOST_CALLS:
-        fault = f"too_many_calls: more than {MOST_CALLS} in one turn"
+def _accept(call_id: str, text: str, calls: list[dict], faults: list[str]) -> None:
+    match, (_, reason) = _CALL_ID.fullmatch(call_id.strip()), arguments.read(text)
+    fault = f"invalid_args: {reason}" if reason else None
+    if len(calls) >= arguments.MOST_CALLS:
+        fault = f"too_many_calls: more than {arguments.MOST_CALLS} in one turn"
     elif match is None:
         fault = f"bad_id: {call_id[:80]!r} is not functions.NAME:INDEX"
-    else:
-        fault = _argument_fault(arguments)
     if fault:
         faults.append(fault)
     else:
-        calls.append(
-            {"id": call_id.strip(), "type": "function", "function": {"name": match[1], "arguments": arguments.strip()}}
-        )
-
-
-def _argument_fault(arguments: str) -> str | None:
-    """Why the text is not one plain JSON object; None if it is."""
-    if len(arguments) > LONGEST_ARGUMENTS:
-        return f"invalid_args: {len(arguments)} characters, at most {LONGEST_ARGUMENTS}"
-    if _depth(arguments) > DEEPEST_ARGUMENTS:
-        return f"invalid_args: nested deeper than {DEEPEST_ARGUMENTS}"
-    try:
-        value = json.loads(
-            arguments, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_short_int, parse_float=_finite
-        )
-        json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except (ValueError, RecursionError) as error:
-        return f"invalid_args: {str(error)[:120]}"
-    return None if isinstance(value, dict) else f"invalid_args: {type(value).__name__} where an object belongs"
-
-
-def _depth(text: str) -> int:
-    deepest = depth = 0
-    for character in text:
-        depth += (character in "[{") - (character in "]}")
-        deepest = max(deepest, depth)
-    return deepest
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key appears twice")
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
-
-
-def _short_int(text: str) -> int:
-    if len(text) > 30:
-        raise ValueError(f"an integer of {len(text)} digits")
-    return int(text)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise ValueError(f"{text[:20]} is too large for a number")
-    return value
+        function = {"name": match[1], "arguments": text.strip()}
+        calls.append({"id": call_id.strip(), "type": "function", "function": function})

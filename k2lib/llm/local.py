@@ -1,7 +1,10 @@
-"""One of our own checkpoints as a `ChatModel`."""
+"""Our own checkpoints speaking: the one sampler of turns, and a checkpoint as a `ChatModel`."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
 from k2lib.llm.protocol import Reply, Usage
@@ -9,10 +12,43 @@ from k2lib.model import K2Model
 from k2lib.model.generate import sample
 
 
+@dataclass(frozen=True)
+class Turn:
+    tokens: list[int]  # as sampled, the stop token included
+    logprobs: list[float]  # of each token at temperature 1
+    finished: bool  # the model ended it; otherwise it was cut
+    parsed: chat.Parsed
+
+
+def sample_turns(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    prompts: list[list[int]],
+    *,
+    budgets: Sequence[int],
+    temperature: float = 0.0,
+    seed: int | Sequence[int] = 0,
+    on_token: Callable[[int, int], None] | None = None,
+) -> list[Turn]:
+    """One assistant turn after each prompt (token ids up to it), cut at its budget of tokens.
+
+    Computed as training does, under mixed precision. Control tokens count by id only: text that spells one stays text.
+    """
+    stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
+    settings = {"temperature": temperature, "seed": seed, "stop_tokens": stop, "on_token": on_token}
+    with machine.precision(model.embed_tokens.weight.device):
+        completions = sample(model, prompts, max_new_tokens=max(budgets), **settings)
+    turns = []
+    for done, budget in zip(completions, budgets, strict=True):
+        finished = done.finish == "stop" and len(done.tokens) <= budget
+        tokens = done.tokens[:budget]
+        turns.append(Turn(tokens, done.logprobs[:budget], finished, chat.parse_ids(tokens, tokenizer)))
+    return turns
+
+
 class LocalChat:
     def __init__(self, model: K2Model, tokenizer: Tokenizer, name: str = "local"):
         self.model, self._model, self._tokenizer = name, model, tokenizer
-        self._stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
 
     async def complete(
         self,
@@ -23,19 +59,10 @@ class LocalChat:
         max_tokens: int = 512,
         seed: int | None = None,
     ) -> Reply:
-        """One completion; control tokens count by id only, so text that spells one stays text."""
+        """One completion."""
         prompt, _ = chat.encode(self._tokenizer, messages, tools)
-        done = (
-            await asyncio.to_thread(
-                sample,
-                self._model,
-                [prompt],
-                max_new_tokens=max_tokens,
-                temperature=temperature,
-                seed=seed or 0,
-                stop_tokens=self._stop,
-            )
-        )[0]
-        message = chat.parse_ids(done.tokens, self._tokenizer).message
-        finish = "tool_calls" if message.get("tool_calls") else done.finish
-        return Reply(message, finish, Usage(len(prompt), len(done.tokens)), self.model)
+        settings = {"budgets": [max_tokens], "temperature": temperature, "seed": seed or 0}
+        (turn,) = await asyncio.to_thread(sample_turns, self._model, self._tokenizer, [prompt], **settings)
+        message = turn.parsed.message
+        finish = "tool_calls" if message.get("tool_calls") else "stop" if turn.finished else "length"
+        return Reply(message, finish, Usage(len(prompt), len(turn.tokens)), self.model)

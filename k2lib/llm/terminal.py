@@ -6,8 +6,8 @@ from pathlib import Path
 from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
+from k2lib.llm.local import sample_turns
 from k2lib.model import K2Model
-from k2lib.model.generate import sample
 
 HELP = "Type a message; /clear forgets the conversation, /exit (or Ctrl-D) ends it."
 
@@ -53,18 +53,11 @@ def converse(
             messages.pop()
             continue
         shown = _Shown(tokenizer, write)
-        done = sample(
-            model,
-            [prompt],
-            max_new_tokens=max_tokens,
-            temperature=temperature,
-            seed=seed + len(messages),
-            stop_tokens=(tokenizer.encode_control(chat.END), tokenizer.eos_id),
-            on_token=lambda _, token, shown=shown: shown.add(token),
-        )[0]
+        how = {"temperature": temperature, "seed": seed + len(messages), "on_token": shown.add}
+        (turn,) = sample_turns(model, tokenizer, [prompt], budgets=[max_tokens], **how)
         shown.finish()
-        write("\n" if done.finish == "stop" else f" … (cut at {max_tokens} tokens)\n")
-        messages.append(chat.parse_ids(done.tokens, tokenizer).message)
+        write("\n" if turn.finished else f" … (cut at {max_tokens} tokens)\n")
+        messages.append(turn.parsed.message)
     return messages
 
 
@@ -99,7 +92,7 @@ class _Shown:
     def __init__(self, tokenizer: Tokenizer, write: Callable[[str], None]):
         self._tokenizer, self._write, self._ids, self._written = tokenizer, write, [], 0
 
-    def add(self, token: int) -> None:
+    def add(self, _sequence: int, token: int) -> None:
         name = self._tokenizer.control_name(token)
         if name != chat.END and token != self._tokenizer.eos_id:
             self._ids.append(token)

@@ -7,7 +7,7 @@ Shapes: A sequences, D width, V vocabulary.
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -36,14 +36,15 @@ def sample(
     max_new_tokens: int,
     temperature: float = 0.0,
     top_p: float = 1.0,
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     stop_tokens: tuple[int, ...] = (),
     on_token: Callable[[int, int], None] | None = None,
 ) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until a stop token or `max_new_tokens`.
 
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
-    `on_token(i, t)` is called as token t of sequence i appears (streaming). Under autocast products run in its dtype.
+    `seed` may be a list, one for each sequence. `on_token(i, t)` is called as token t of sequence i appears
+    (streaming). Under autocast products run in its dtype.
     ValueError for an empty prompt, a token outside the vocabulary, a text beyond the model's positions, or settings
     out of range.
     """
@@ -52,12 +53,9 @@ def sample(
     device, stops = model.embed_tokens.weight.device, set(stop_tokens)
     cache, hidden = _prefill(model, prompts, max_new_tokens)
     completions = [Completion() for _ in prompts]
-    chances = torch.stack(
-        [
-            torch.rand(max_new_tokens, generator=torch.Generator().manual_seed(seed * 1_000_003 + i))
-            for i in range(len(prompts))
-        ]
-    ).to(device)
+    seeds = [seed * 1_000_003 + i for i in range(len(prompts))] if isinstance(seed, int) else seed
+    streams = [torch.Generator().manual_seed(s) for s in seeds]
+    chances = torch.stack([torch.rand(max_new_tokens, generator=stream) for stream in streams]).to(device)
     rows = torch.arange(len(prompts), device=device)  # which sequence each row of the batch is
     for step in range(max_new_tokens):
         log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]

@@ -13,10 +13,11 @@ import torch
 
 from k2lib import machine, stages
 from k2lib.config import K2Config
+from k2lib.gym.tool_use import ToolUse
 from k2lib.model import accounting
 from k2lib.profiles import Profile
-from k2lib.rl.problems import BUDGETS
-from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PIECE, PROBES
+from k2lib.rl.policy import PIECE
+from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
 UPDATE = 18e-3  # seconds a layer and training step beside the products
@@ -24,7 +25,7 @@ STEP = 2.5e-3  # seconds a layer and decoding step beside reading the weights
 ROW = 170  # tokens of a padded fine-tuning row
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
-ANSWER = 64  # tokens a turn at most
+EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
 
 
@@ -100,7 +101,9 @@ def orthogonalisation_flops(config: K2Config, steps: int = 5) -> float:
 
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
-    played = decoding(config, 2 * p.agentic.heldout_tasks * TURNS, ANSWER)  # by the base model and the fine-tuned one
+    played = decoding(
+        config, 2 * p.agentic.heldout_tasks * TURNS, ToolUse.budget
+    )  # by the base model and the fine-tuned one
     return training(config, p.sft.steps, p.sft.batch_size, ROW) + played + Work(fixed=20 + p.agentic.tasks / 60)
 
 
@@ -108,7 +111,7 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     r = p.rl
     looked = PROBES * r.candidates + 2 * (ATTEMPTS + 1) * r.heldout  # before and after
     looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
-    answers = decoding(config, r.steps * r.prompts * r.samples + looked, max(BUDGETS.values()))
+    answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
     run = training(config, r.steps, r.prompts * (r.samples + 1), ROW) + answers
     run += Work(updates=r.steps * r.prompts / PIECE)
     return sum((run for _ in range(r.seeds)), Work(fixed=8))
@@ -117,4 +120,4 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
 def _evaluation(config: K2Config, p: Profile) -> Work:
     e = p.evaluate
     read = e.perplexity_tokens * accounting.training_flops(config, p.pretrain.seq_len)  # three models, a third each
-    return Work(read, fixed=6) + decoding(config, 3 * (e.questions + e.problems + e.tasks * TURNS), ANSWER)
+    return Work(read, fixed=6) + decoding(config, 3 * (e.questions + e.problems + e.tasks * TURNS), ToolUse.budget)

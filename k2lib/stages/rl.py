@@ -3,13 +3,14 @@
 from dataclasses import asdict
 from pathlib import Path
 
+from k2lib.gym.mixture import verifiable
 from k2lib.profiles import Profile
 from k2lib.progress import Progress, silent
-from k2lib.rl.problems import verifiable
 from k2lib.rl.trainer import train_rl
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.stage import stage
+from k2lib.stages.training import snapshot
 from k2lib.train import Checkpoint, load_checkpoint, save_checkpoint
 from k2lib.train import sft as finetune
 
@@ -20,14 +21,16 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silen
     kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}
 
     def make(directory: Path) -> None:
-        model, tokenizer = start.model, start.tokenizer
+        model, tokenizer, state = start.model, start.tokenizer, snapshot(profile, f"rl{run}", directory)
         rows, _ = finetune.encode_rows(data.rows, tokenizer, profile.sft.seq_len)
-        ptx = finetune.batches(rows, size.prompts, tokenizer.pad_id, run)(0)
+        ptx = finetune.batches(rows, size.prompts, tokenizer.pad_id, run)
         problems = verifiable(size.candidates, 1000 + run, "train", **kinds)
         heldout = verifiable(size.heldout, seed, "heldout", **kinds)
-        result = train_rl(model, tokenizer, problems, heldout, ptx, size, seed=run, progress=progress)
+        how = {"seed": run, "progress": progress, "snapshot": state}
+        result = train_rl(model, tokenizer, problems, heldout, ptx, size, **how)
         made_of = {"stage": "rl", "seed": seed, "run": run, "kinds": [p.kind for p in heldout]}
         save_checkpoint(directory / "model", model, tokenizer, made_of | asdict(result))
+        state.path.unlink(missing_ok=True)
 
     key = {"size": asdict(size), "sft": start.dir.parent.name, "problems": kinds, "seed": seed, "run": run}
     return load_checkpoint(stage(f"rl{run}", profile, key, make) / "model")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k2lib.agents import tasks, trajectories
+from k2lib.agents import expert, tasks, trajectories
 from k2lib.agents.domains import DOMAINS
 from k2lib.agents.judge import judge
 from k2lib.agents.simulator import BUSY, ToolSimulator
@@ -76,7 +76,7 @@ def test_the_reference_calls_reach_the_rubrics_state():
         (SINGLE.reference[0][0], "{", "not JSON"),
         (SINGLE.reference[0][0], "[]", "arguments"),
         (SINGLE.reference[0][0], '{"zzz": 1}', "unexpected argument 'zzz'"),
-        (SINGLE.reference[0][0], "[" * 100_000, "not JSON"),
+        (SINGLE.reference[0][0], "[" * 100_000, "nested deeper"),
     ],
 )
 def test_hostile_calls_are_refused_and_leave_the_state_alone(name, arguments, words):
@@ -108,17 +108,17 @@ def test_a_busy_service_changes_nothing_and_can_be_tried_again():
 
 
 def test_a_perfect_agent_passes_every_task(monkeypatch):
-    monkeypatch.setattr(trajectories, "MISTAKE_RATE", 0.0)
-    played = trajectories.run(TRAIN + HELDOUT, trajectories.expert, fault_rate=0.05)
+    monkeypatch.setattr(expert, "MISTAKE_RATE", 0.0)
+    played = trajectories.run(TRAIN + HELDOUT, expert.expert, fault_rate=0.05)
     assert [t.verdict.reasons for t in played if not t.verdict.passed] == []
 
 
-@pytest.mark.parametrize("mistake", trajectories.MISTAKES)
+@pytest.mark.parametrize("mistake", expert.MISTAKES)
 def test_every_kind_of_mistake_is_caught(monkeypatch, mistake):
-    monkeypatch.setattr(trajectories, "MISTAKE_RATE", 1.0)
-    monkeypatch.setattr(trajectories, "MISTAKES", (mistake,))
+    monkeypatch.setattr(expert, "MISTAKE_RATE", 1.0)
+    monkeypatch.setattr(expert, "MISTAKES", (mistake,))
     chosen = [t for t in TRAIN if t.difficulty == "single call" and t.reference[0][1]][:40]
-    passed = [t.verdict.passed for t in trajectories.run(chosen, trajectories.expert)]
+    passed = [t.verdict.passed for t in trajectories.run(chosen, expert.expert)]
     assert sum(passed) <= (20 if mistake == "wrong tool" else 0)  # the wrong tool drawn at random may be the right one
 
 
@@ -135,17 +135,6 @@ def test_call_ids_are_ours_and_count_through_the_conversation():
     ]
     ids = [c["id"] for m in played[0].messages for c in m.get("tool_calls") or []]
     assert [int(i.rsplit(":", 1)[1]) for i in ids] == list(range(len(ids)))
-
-
-def test_the_first_turn_is_scored_by_tool_and_arguments():
-    name, arguments = SINGLE.reference[0]
-    assert tasks.score_call(SINGLE, message(name, arguments)) == 1.0
-    assert tasks.score_call(SINGLE, message(name, json.dumps(arguments)[:-1])) == 0.0
-    assert tasks.score_call(SINGLE, message("other", arguments)) == 0.0
-    assert tasks.score_call(SINGLE, {"role": "assistant", "content": "Done."}) == 0.0
-    asking = next(t for t in TRAIN if t.difficulty == "asks first")
-    assert tasks.score_call(asking, {"role": "assistant", "content": f"Which {asking.rubric.must_ask}?"}) == 1.0
-    assert tasks.score_call(asking, message(*asking.reference[0])) == 0.0
 
 
 def test_silence_is_not_validity():

@@ -11,11 +11,14 @@ from k2lib.agents.simulator import ToolSimulator
 TASKS = tasks.generate(2000, seed=0)
 
 
-def play(task: tasks.Task, calls, last: str = "Done.", asks: bool | None = None):
+def play(task: tasks.Task, calls, last: str = "Done.", asks: bool | None = None, question: str = ""):
     """(messages, state) of a conversation that makes these calls and ends with these words."""
-    simulator, messages = ToolSimulator(task.application, task.state), list(tasks.prefix(task)[0])
+    simulator, messages = ToolSimulator(task.application, task.state), task.messages
     if task.rubric.must_ask if asks is None else asks:
-        messages += [{"role": "assistant", "content": "?"}, {"role": "user", "content": "that"}]
+        messages += [
+            {"role": "assistant", "content": question or f"Which {task.rubric.must_ask}?"},
+            {"role": "user", "content": "that"},
+        ]
     for i, (name, arguments) in enumerate(calls):
         function = {"name": name, "arguments": json.dumps(arguments)}
         messages.append({"role": "assistant", "content": "", "tool_calls": [{"id": f"c{i}", "function": function}]})

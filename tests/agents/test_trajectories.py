@@ -7,8 +7,10 @@ import time
 import pytest
 from hostile import HOSTILE_MESSAGES
 
-from k2lib.agents import tasks, trajectories
+from k2lib.agents import expert, tasks, trajectories
+from k2lib.agents.episode import Episode
 from k2lib.llm import chat
+from k2lib.llm.arguments import MOST_CALLS
 from k2lib.llm.protocol import ChatError, Reply, Usage
 
 KEPT, STATISTICS = trajectories.generate(1500, seed=0)
@@ -31,8 +33,7 @@ class Expert:
         self.running -= 1
         if task.id in self.broken:
             raise ChatError("no endpoint here")
-        episode = trajectories.Episode(task, messages, tools, None)
-        return Reply(trajectories.expert([episode])[0], "stop", Usage(), self.model)
+        return Reply(expert.expert([Episode(task, messages, tools, None)])[0], "stop", Usage(), self.model)
 
 
 def always(message):
@@ -54,21 +55,21 @@ def test_the_filter_keeps_what_passed_and_counts_what_it_refused():
 
 
 def test_an_expert_without_mistakes_in_a_world_without_faults_always_passes(monkeypatch):
-    monkeypatch.setattr(trajectories, "MISTAKE_RATE", 0.0)
-    assert all(t.verdict.passed for t in trajectories.run(tasks.generate(500, seed=4), trajectories.expert))
+    monkeypatch.setattr(expert, "MISTAKE_RATE", 0.0)
+    assert all(t.verdict.passed for t in trajectories.run(tasks.generate(500, seed=4), expert.expert))
 
 
 def test_the_expert_repeats_a_passing_fault_and_a_lost_look_up_but_no_change_that_was_done(monkeypatch):
-    monkeypatch.setattr(trajectories, "MISTAKE_RATE", 0.0)
-    played = trajectories.run(tasks.generate(500, seed=4), trajectories.expert, max_turns=30, fault_rate=0.4)
+    monkeypatch.setattr(expert, "MISTAKE_RATE", 0.0)
+    played = trajectories.run(tasks.generate(500, seed=4), expert.expert, max_turns=30, fault_rate=0.4)
     failed = [t.verdict.reasons for t in played if not t.verdict.passed]
     assert set(failed) <= {("far more calls than needed",)} and len(failed) < 50
     assert sum("answer was lost" in m["content"] for t in played for m in t.messages) > 20
 
 
 def test_an_expert_that_always_errs_hardly_ever_passes(monkeypatch):
-    monkeypatch.setattr(trajectories, "MISTAKE_RATE", 1.0)
-    played = trajectories.run(tasks.generate(500, seed=4), trajectories.expert)
+    monkeypatch.setattr(expert, "MISTAKE_RATE", 1.0)
+    played = trajectories.run(tasks.generate(500, seed=4), expert.expert)
     assert sum(t.verdict.passed for t in played) < 100
 
 
@@ -109,7 +110,7 @@ def test_an_endpoint_plays_the_same_conversations_as_lockstep_does():
     made = tasks.generate(60, seed=2)
     agent = Expert(made)
     played, void = asyncio.run(trajectories.run_all(made, agent, at_once=4, fault_rate=0.3))
-    lockstep = trajectories.run(made, trajectories.expert, fault_rate=0.3)
+    lockstep = trajectories.run(made, expert.expert, fault_rate=0.3)
     assert [t.row() for t in played] == [t.row() for t in lockstep] and void == 0 and agent.most == 4
 
 
@@ -134,7 +135,7 @@ def test_an_agent_that_calls_for_ever_is_stopped_after_the_turns_and_calls_allow
         {"tool_calls": [{"function": {"name": next(iter(made[0].application.tools)), "arguments": "{}"}}] * 1000}
     )
     for t in trajectories.run(made, endless, max_turns=4):
-        assert sum(len(m.get("tool_calls") or []) for m in t.messages) == 4 * tasks.MOST_CALLS and not t.verdict.passed
+        assert sum(len(m.get("tool_calls") or []) for m in t.messages) == 4 * MOST_CALLS and not t.verdict.passed
 
 
 def test_the_user_tells_the_withheld_detail_once_and_never_speaks_of_the_rubric():

@@ -7,9 +7,12 @@ import pytest
 import torch
 
 from k2lib import K2Config, K2Model
+from k2lib.agents import tasks
 from k2lib.corpus.world import QA, Fact
-from k2lib.evaluate import local, pass_at_k, published
+from k2lib.evaluate import pass_at_k, published, suite
 from k2lib.evaluate.metrics import paired_difference, wilson
+from k2lib.gym.knowledge import Knowledge
+from k2lib.gym.tool_use import ToolUse
 from k2lib.profiles import SMOKE
 
 
@@ -53,25 +56,21 @@ def model(tiny_tokenizer):
 
 def test_perplexity_is_exp_of_the_mean_loss(model):
     tokens = torch.randint(0, 320, (33,))
-    score = local.perplexity(model, tokens, 16)
+    score = suite.perplexity(model, tokens, 16)
     with torch.no_grad():
         expected = [model.loss(tokens[i : i + 16][None], tokens[i + 1 : i + 17][None]).item() for i in (0, 16)]
     assert score.value == pytest.approx(math.exp(sum(expected) / 2), rel=1e-4)
     assert score.n == 2 and score.low <= score.value <= score.high
     with pytest.raises(ValueError, match="fewer than one window"):
-        local.perplexity(model, tokens, 64)
+        suite.perplexity(model, tokens, 64)
 
 
-def test_knowledge_counts_an_answer_that_begins_right(model, tiny_tokenizer, monkeypatch):
-    questions = [QA("Where?", value, Fact("x", "r", value)) for value in ("Oslo", "Rome", "Riga")]
-    monkeypatch.setattr(local, "_answer", lambda *a: [" Oslo.", "not Rome", "riga\nQuestion"])
-    assert local.knowledge(model, tiny_tokenizer, questions, True).per_item == (1.0, 0.0, 1.0)
-
-
-def test_a_model_that_knows_nothing_plays_whole_conversations_to_the_end(model, tiny_tokenizer):
-    from k2lib.agents import tasks
-
-    done, valid = local.tool_use(model, tiny_tokenizer, tasks.generate(3, 0, "heldout"), max_turns=2)
+def test_a_model_that_knows_nothing_solves_nothing_and_plays_whole_conversations_to_the_end(model, tiny_tokenizer):
+    questions = [Knowledge(QA("Where?", value, Fact("x", "r", value))) for value in ("Oslo", "Rome", "Riga")]
+    for corpus_form in (True, False):
+        score = suite.solved(model, tiny_tokenizer, questions, corpus_form)
+        assert (score.name, score.value, score.per_item) == ("knowledge", 0.0, (0.0, 0.0, 0.0))
+    done, valid = suite.tool_use(model, tiny_tokenizer, list(map(ToolUse, tasks.generate(3, 0, "heldout"))))
     assert done.value == 0.0 and valid.value == 0.0 and done.n == 3
 
 

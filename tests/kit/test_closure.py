@@ -52,7 +52,7 @@ def test_an_edit_makes_again_what_depends_on_it_and_nothing_else(copy, file, rig
 
 
 def test_a_packages_init_hands_names_on_without_what_else_it_imports():
-    files = {str(path.relative_to(closure.PACKAGE)) for path in closure.closure("k2lib.rl.rollout")}
+    files = {str(path.relative_to(closure.PACKAGE)) for path in closure.closure("k2lib.gym.play")}
     assert "llm/chat.py" in files and "llm/openai.py" not in files and "llm/__init__.py" not in files
 
 

@@ -1,7 +1,8 @@
-"""The K2 objective against its closed form, rewards, rollouts and the trainer."""
+"""The K2 objective against its closed form, its gradients on episodes, and the trainer."""
 
 import copy
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -9,12 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from k2lib import K2Config, K2Model
+from k2lib.gym.play import Played, play
+from k2lib.gym.problem import SingleTurn
 from k2lib.llm import chat
+from k2lib.model.moe import routers
+from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
-from k2lib.rl.problems import Problem, verifiable
-from k2lib.rl.rollout import OVERLONG, rollout
-from k2lib.rl.trainer import set_aside, temperature_at, train_rl, update
+from k2lib.rl.policy import OVERLONG, policy_gradients, reward
+from k2lib.rl.trainer import set_aside, temperature_at, train_rl
+from k2lib.train import Snapshot
+from k2lib.train.sft import batches
+from k2lib.train.step import update
 
 
 @settings(max_examples=20, deadline=None)
@@ -62,16 +69,6 @@ def test_wrong_input_is_refused():
         k2_policy_loss(good, good, good / 0, 0.1)
 
 
-def test_rewards_know_right_from_wrong():
-    maths, tool = verifiable(2, 0)
-    answer = maths.reward.problem.answer
-    assert maths.reward(chat.parse(f"so Answer: {answer}")) == 1.0
-    assert maths.reward(chat.parse(f"{answer} but no: {int(answer) + 1}")) == 0.0
-    assert tool.reward(chat.parse("I will not.")) == 0.0
-    assert {p.kind for p in verifiable(20, 0)} == {"mathematics", "tool use"}
-    assert not {str(p.messages) for p in verifiable(60, 0)} & {str(p.messages) for p in verifiable(60, 0, "heldout")}
-
-
 def test_the_temperature_decays_from_end_to_end():
     assert [temperature_at(s, 3, (1.0, 0.6)) for s in range(3)] == pytest.approx([1.0, 0.8, 0.6])
 
@@ -86,63 +83,89 @@ def model(tiny_tokenizer):
     )
 
 
-def letters(tokenizer, wanted: str) -> Problem:
-    """A problem whose answer must begin with a given letter: learnable from nothing."""
-    return Problem(
-        "mathematics",
-        [{"role": "user", "content": f"say {wanted}"}],
-        [],
-        lambda turn: float(turn.message["content"].strip().startswith(wanted)),
-    )
+@dataclasses.dataclass(frozen=True)
+class Letters:
+    """A problem whose answer must begin with a given letter, or hold it: learnable from nothing."""
+
+    wanted: str
+    anywhere: bool = False
+    kind, budget, plain, tools = "letters", 24, None, ()
+
+    @property
+    def messages(self):
+        return [{"role": "user", "content": f"say {self.wanted}"}]
+
+    def episode(self) -> SingleTurn:
+        return SingleTurn(self.messages, self._right, [])
+
+    def _right(self, answer: str) -> bool:
+        return self.wanted in answer[:40] if self.anywhere else answer.strip().startswith(self.wanted)
 
 
-def test_samples_are_whole_and_overlong_answers_are_penalised(model, tiny_tokenizer):
-    problem = letters(tiny_tokenizer, "a")
-    group = rollout(model, tiny_tokenizer, [problem, problem], samples=3, temperature=1.0, seed=0)[1]
-    for s in group:
-        assert len(s.mask) == len(s.ids) == len(s.prompt) + len(s.answer)
-        assert len(s.logprobs) == len(s.answer) <= problem.budget
-        assert s.answer[-1] in (tiny_tokenizer.encode_control(chat.END), tiny_tokenizer.eos_id) or s.reward == OVERLONG
+class Rewarded(Played):
+    """An episode with a reward of our choice."""
+
+    given = 0.0
+
+    @property
+    def score(self) -> float:
+        return self.given
+
+
+def rewarded(played: Played, value: float) -> Rewarded:
+    made = Rewarded(**{f.name: getattr(played, f.name) for f in dataclasses.fields(Played)} | {"truncated": False})
+    made.given = value
+    return made
+
+
+def groups_of(model, tokenizer, problems, samples: int) -> list[list[Played]]:
+    return play(model, tokenizer, problems, samples=samples, temperature=1.0)
+
+
+def test_an_episode_that_was_cut_is_penalised_and_never_solved(model, tiny_tokenizer):
+    for one in groups_of(model, tiny_tokenizer, [Letters("a")] * 2, 3)[1]:
+        ended = one.ids[-1] in (tiny_tokenizer.encode_control(chat.END), tiny_tokenizer.eos_id)
+        assert one.truncated != ended and (reward(one) == OVERLONG) == one.truncated
+        assert not (one.truncated and one.solved)
 
 
 def test_an_update_raises_the_probability_of_what_was_rewarded(model, tiny_tokenizer):
-    problem = letters(tiny_tokenizer, "a")
-    group = rollout(model, tiny_tokenizer, [problem], samples=4, temperature=1.0, seed=0)[0]
-    group = [dataclasses.replace(s, reward=float(i == 0)) for i, s in enumerate(group)]
+    (group,) = groups_of(model, tiny_tokenizer, [Letters("a")], 4)
+    group = [rewarded(one, float(i == 0)) for i, one in enumerate(group)]
 
-    def logp(s):
+    def logp(one):
         with torch.no_grad():
-            return model.token_logprobs(torch.tensor([s.ids]))[0, len(s.prompt) - 1 :].sum().item()
+            return (model.token_logprobs(torch.tensor([one.ids]))[0] * torch.tensor(one.mask[1:])).sum().item()
 
-    before = [logp(s) for s in group]
-    from k2lib.optim import MuonClip
-
-    update(model, MuonClip.for_model(model, lr=2e-3), [group], SMOKE.rl, tiny_tokenizer.pad_id, None)
-    after = [logp(s) for s in group]
+    before = [logp(one) for one in group]
+    policy_gradients(model, [group], SMOKE.rl, tiny_tokenizer.pad_id, None)
+    update(model, MuonClip.for_model(model, lr=2e-3), 2e-3)
+    after = [logp(one) for one in group]
     assert after[0] - before[0] > max(a - b for a, b in zip(after[1:], before[1:], strict=True))
 
 
-def test_an_update_in_pieces_is_the_update_of_the_whole(model, tiny_tokenizer, monkeypatch):
+def test_the_routers_biases_move_and_no_count_is_left(model, tiny_tokenizer):
+    before = [router.e_score_correction_bias.clone() for router in routers(model)]
+    groups = groups_of(model, tiny_tokenizer, [Letters("a")], 2)
+    policy_gradients(model.train(), groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
+    assert update(model, torch.optim.SGD(model.parameters(), lr=0.0), 0.0).violation > 0
+    assert not any(map(torch.equal, before, (router.e_score_correction_bias for router in routers(model))))
+    assert all(router.load.sum() == 0 for router in routers(model))
+
+
+def test_the_gradients_in_pieces_are_those_of_the_whole(model, tiny_tokenizer, monkeypatch):
     monkeypatch.setenv("K2_DTYPE", "float32")
-    problems = [letters(tiny_tokenizer, letter * n) for n, letter in enumerate("abcde", start=1)]
-    groups = rollout(model, tiny_tokenizer, problems, samples=3, temperature=1.0, seed=0)
-    groups = [[dataclasses.replace(s, reward=float(i == n % 3)) for i, s in enumerate(g)] for n, g in enumerate(groups)]
+    problems = [Letters(letter * n) for n, letter in enumerate("abcde", start=1)]
+    groups = groups_of(model, tiny_tokenizer, problems, 3)
+    groups = [[rewarded(one, float(i == n % 3)) for i, one in enumerate(g)] for n, g in enumerate(groups)]
     results = {}
     for piece in (2, 5):
-        monkeypatch.setattr("k2lib.rl.trainer.PIECE", piece)
+        monkeypatch.setattr("k2lib.rl.policy.PIECE", piece)
         twin = copy.deepcopy(model)
-        plain = torch.optim.SGD(twin.parameters(), lr=1.0)
-        loss = update(twin, plain, groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
-        results[piece] = (loss, torch.cat([p.detach().flatten() for p in twin.parameters()]))
+        loss = policy_gradients(twin, groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
+        results[piece] = (loss, torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None]))
     assert results[2][0] == pytest.approx(results[5][0], rel=1e-4)
     torch.testing.assert_close(results[2][1], results[5][1], atol=1e-5, rtol=1e-4)
-
-
-def test_samplings_logprobs_are_those_that_training_computes(model, tiny_tokenizer):
-    sample = rollout(model, tiny_tokenizer, [letters(tiny_tokenizer, "a")], samples=2, temperature=0.8, seed=0)[0][1]
-    with torch.no_grad():
-        again = model.token_logprobs(torch.tensor([sample.ids]))[0, len(sample.prompt) - 1 :]
-    torch.testing.assert_close(again, torch.tensor(sample.logprobs), atol=1e-4, rtol=1e-3)
 
 
 def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokenizer, monkeypatch):
@@ -154,7 +177,7 @@ def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokeniz
 
     seen: list[list[torch.Tensor]] = []
     monkeypatch.setattr("k2lib.rl.trainer.attempts", attempts)
-    problems = [letters(tiny_tokenizer, letter) for letter in "abcdef"]
+    problems = [Letters(letter) for letter in "abcdef"]
     size = dataclasses.replace(SMOKE.rl, steps=3, prompts=2, samples=2, lr=1e-2, development=1, check_every=1)
     result = train_rl(model, tiny_tokenizer, problems, [], None, size)
     assert (result.development, result.kept) == ([(0, 0.25), (1, 0.5), (2, 0.125), (3, 0.375)], 1)
@@ -162,22 +185,43 @@ def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokeniz
     assert not any(torch.equal(a, b) for a, b in zip(seen[3], seen[4], strict=True) if a.ndim == 2)
 
 
-def test_the_development_split_is_not_trained_on(tiny_tokenizer):
-    problems = [letters(tiny_tokenizer, letter) for letter in "abcab"]
+def test_a_killed_run_continues_to_the_same_weights_and_record(model, tiny_tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    problems = [Letters(letter, anywhere=True) for letter in "abcdefgh"]
+    size = dataclasses.replace(SMOKE.rl, steps=4, prompts=2, samples=2, lr=1e-2, development=2, check_every=2)
+
+    def killed_after(steps):
+        def progress(items, description, _total):
+            yield from itertools.islice(items, steps if description.startswith("RL") else None)
+
+        return progress
+
+    def run(snapshot=None, steps=None):
+        twin, ptx = copy.deepcopy(model), batches([([1, 5 + i, 7], [False, True, True]) for i in range(8)], 2, 0, 0)
+        how = {"snapshot": snapshot, "progress": killed_after(steps)}
+        return twin, train_rl(twin, tiny_tokenizer, problems, problems[:1], ptx, size, **how)
+
+    snapshot = Snapshot(tmp_path / "rl.pt", every_seconds=0.0)
+    whole, expected = run()
+    run(snapshot, steps=3)
+    resumed, result = run(snapshot)
+    assert result == expected and len(result.history) == 4
+    assert all(map(torch.equal, whole.state_dict().values(), resumed.state_dict().values()))
+
+
+def test_the_development_split_is_not_trained_on():
+    problems = [Letters(letter) for letter in "abcab"]
     development, rest = set_aside(problems, 2)
     assert [p.messages[0]["content"] for p in development + rest] == ["say a", "say b", "say c"]
 
 
 @pytest.mark.slow
 def test_training_raises_success_on_a_learnable_problem(model, tiny_tokenizer):
-    problems = [letters(tiny_tokenizer, "a")] * 8
-    for p in model.parameters():
-        p.requires_grad_()
+    problems = [Letters("a", anywhere=True)] * 8
     size = dataclasses.replace(
         SMOKE.rl, steps=25, prompts=4, samples=8, lr=5e-3, temperature=(1.0, 1.0), development=0, check_every=99
     )
-    patched = [dataclasses.replace(p, reward=lambda turn: float("a" in turn.message["content"][:40])) for p in problems]
-    result = train_rl(model, tiny_tokenizer, patched, patched[:2], None, size)
+    result = train_rl(model, tiny_tokenizer, problems, problems[:2], None, size)
     first, last = (sum(h["success"] for h in part) / 5 for part in (result.history[:5], result.history[-5:]))
     assert last > first
     assert len(result.before.greedy) == len(result.after.sampled) == 2

@@ -1,0 +1,19 @@
+"""Which problems RL trains and is judged on."""
+
+import itertools
+
+from k2lib.agents import tasks
+from k2lib.corpus import arithmetic
+from k2lib.gym.mathematics import Mathematics
+from k2lib.gym.problem import Problem
+from k2lib.gym.tool_use import ToolUse
+
+
+def verifiable(
+    n: int, seed: int, split: str = "train", *, per_domain: int = 6, largest: int = arithmetic.LARGEST
+) -> list[Problem]:
+    """`n` problems, half mathematics and half tool use, alternating; the splits "train" and "heldout" are disjoint."""
+    maths = map(Mathematics, arithmetic.problems((n + 1) // 2, seed, split, largest))
+    tool_use = map(ToolUse, tasks.generate(n // 2, seed, split, per_domain))
+    pairs = itertools.zip_longest(maths, tool_use)
+    return [problem for pair in pairs for problem in pair if problem is not None]

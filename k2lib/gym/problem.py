@@ -1,0 +1,59 @@
+"""What a problem is: a prompt with tools, a demonstration for fine-tuning, and an episode that is played and scored.
+
+An episode goes turn by turn. Where one answer is all there is to play, it is a `SingleTurn`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Episode(Protocol):
+    messages: list[dict]  # the whole conversation so far, in OpenAI's form
+    tools: list[dict]
+    over: bool
+
+    def step(self, message: dict, faults: list[str]) -> None:
+        """The assistant's turn, and what of it could not be read; tools and user answer, or the episode is over."""
+
+    def score(self) -> float | None:
+        """In [0, 1]; 1 is solved. None where the check itself could not be made: no failure, to be left out."""
+
+
+class Problem(Protocol):
+    kind: str
+    budget: int  # tokens of one turn; a turn that needs more is cut and fails, in RL and in evaluation (section 3.2.3)
+    plain: str | None  # the prompt in the form of the corpus, for base models; None where only a conversation will do
+    messages: list[dict]  # up to the assistant's first turn
+    tools: list[dict]
+
+    def demonstration(self) -> dict:
+        """A row for fine-tuning: {"kind", "messages", "tools", "verdict": {"passed", "reasons"}}; keep what passed."""
+
+    def episode(self) -> Episode:
+        """A new episode, played from the start."""
+
+
+@dataclass
+class SingleTurn:
+    """An episode of one answer, which `check` scores. What could not be read of it counts as wrong."""
+
+    messages: list[dict]
+    check: Callable[[str], bool]
+    tools: list[dict]
+    over: bool = False
+    right: bool = False
+
+    def step(self, message: dict, faults: list[str]) -> None:
+        self.messages.append(message)
+        self.over, self.right = True, not faults and self.check(message["content"])
+
+    def score(self) -> float:
+        return float(self.right)
+
+
+def single_turn_row(kind: str, messages: list[dict], check: Callable[[str], bool]) -> dict:
+    """The demonstration of a single-turn problem, checked like any answer."""
+    passed = check(messages[-1]["content"])
+    verdict = {"passed": passed, "reasons": [] if passed else ["the answer is wrong"]}
+    return {"kind": kind, "messages": messages, "tools": [], "verdict": verdict}
