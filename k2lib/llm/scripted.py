@@ -7,8 +7,8 @@ exchanged. That is far less than a language model does; figures made with it are
 import random
 import re
 
+from k2lib.corpus.world.restyle import rewrite
 from k2lib.llm.protocol import Reply, Usage
-from k2lib.llm.restyle import rewrite
 
 
 class ScriptedChat:
@@ -29,12 +29,10 @@ class ScriptedChat:
         seed: int | None = None,
     ) -> Reply:
         request = messages[-1]["content"]
-        match = re.search(
-            r".*<text>\n?(.*?)\n?</text>\s*$", request, re.DOTALL
-        )  # the last one: the context may spell it too
+        # the last one: the context may spell it too
+        match = re.search(r".*<text>\n?(.*?)\n?</text>\s*$", request, re.DOTALL)
         style = re.search(r"^Style: ([\w-]+)", request, re.MULTILINE)
         rng = random.Random(f"{self.seed}/{seed}/{request}")
         text = rewrite(match[1] if match else request, style[1] if style else "encyclopaedia", rng)
-        return Reply(
-            {"role": "assistant", "content": text}, "stop", Usage(len(request.split()), len(text.split())), self.model
-        )
+        usage = Usage(len(request.split()), len(text.split()))
+        return Reply({"role": "assistant", "content": text}, "stop", usage, self.model)

@@ -32,15 +32,17 @@ _FUNCTION_WORDS = frozenset(
 SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
 LEAST_OVERLAP = 0.2  # of the source's words; a faithful rewrite in other words keeps far more
 STEM = 5  # letters that tell a word: "plays" and "played" are one
-_CAPITALISED = re.compile(r"\b[A-Z][\w’'-]*[a-z][\w’'-]*")
-# Words that open a sentence without naming anything: a rewrite may drop or add them.
-_OPENERS = frozenset(
+_OPENING = re.compile(
+    r"(?:(?<=[.!?:]\s)|(?<=^)|(?<=[\n\"“(]))[A-Z][\w’'-]*[a-z][\w’'-]*(?P<more>\s+(?:[A-Z]|(?:is|was|has)\b))?",
+    re.MULTILINE,
+)
+# English words that stand capitalised and name nothing.
+_NAMELESS = frozenset(
     (
         "The A An In It He She They We You This That These Those There Here On At By For From With As If When While "
         "Since After Before Though Although But And Or So Yet Then Thus Still However What Who Where Why How Which Is "
-        "Was Are Were Has Have Had Do Does Did Not No One Some Many Most All Each Every Both Guest Dear Interviewer "
-        "Note Question Answer Reported Listen Consider Readers People Ladies Notes Card Entry Chronicle Our Your My His "
-        "Her Their Its To Of Let Tell Born Sir Madam"
+        "Was Are Were Has Have Had Do Does Did Not No One Some Many Most All Each Every Both Our Your My His Her Their "
+        "Its To Of Let Dear Sir Madam"
     ).split()
 )
 
@@ -104,14 +106,25 @@ def _content_words(sentence: str) -> set[str]:
 
 
 def _names(source: str, rewrite: str) -> list[str]:
-    """Capitalised words of the source that are gone, and those inside sentences of the rewrite that are new. A word that stands
-    anywhere in the other text, whatever its case, counts as present: sentences may be turned around."""
+    """Names of the source that are gone, and capitalised words inside sentences of the rewrite that are new. A word that
+    stands anywhere in the other text, whatever its case, counts as present: sentences may be turned around."""
     words_before, words_after = ({_bare(w) for w in _WORD.findall(t)} for t in (source, rewrite))
-    before = dict.fromkeys(name for name in _CAPITALISED.findall(source) if name not in _OPENERS)
-    after = dict.fromkeys(name for name in _NAME.findall(rewrite) if name not in _OPENERS)
-    missing = [name for name in before if _bare(name) not in words_after]
-    new = [name for name in after if _bare(name) not in words_before]
+    missing = [name for name in _named(source) if _bare(name) not in words_after]
+    new = [name for name in _inside(rewrite) if _bare(name) not in words_before]
     return ([f"name {missing[0]} is missing"] if missing else []) + ([f"name {new[0]} is new"] if new else [])
+
+
+def _named(text: str) -> list[str]:
+    """What the text names: capitalised words inside sentences. Any word may open one; it names something if another such
+    word follows ("Ada Novak"), if it opens several, or before "is", "was", "has": a plain noun would need its article."""
+    openings = list(_OPENING.finditer(text))
+    first = [match.group().split()[0] for match in openings]
+    leading = [word for word, match in zip(first, openings, strict=True) if match["more"] or first.count(word) > 1]
+    return [name for name in dict.fromkeys([*leading, *_inside(text)]) if name not in _NAMELESS]
+
+
+def _inside(text: str) -> list[str]:
+    return [name for name in dict.fromkeys(_NAME.findall(text)) if name not in _NAMELESS]
 
 
 def _bare(word: str) -> str:

@@ -43,7 +43,7 @@ def changed(path, right: str, wrong: str) -> set[str]:
         ("stages/sft_data.py", "TALKATIVE = 4", "TALKATIVE = 3", {"sft_data", "sft", "rl"}),
         ("train/step.py", "BIAS_RATE = 1e-3", "BIAS_RATE = 2e-3", {"base", "sft", "rl"}),
         ("rl/objective.py", "tau * ratio", "2 * tau * ratio", {"rl"}),
-        ("corpus/world.py", "import", "X = 1\nimport", set(MAKERS)),
+        ("corpus/world/names.py", "FIRST", "X = 1\nFIRST", set(MAKERS)),
         ("report/figures.py", "import", "X = 1\nimport", set()),
     ],
 )

@@ -1,13 +1,15 @@
 """Rephrasing and the mechanical fidelity check."""
 
 import random
+import re
 
 import pytest
 
-from k2lib.corpus.world import STYLES, World
+from k2lib import closure
+from k2lib.corpus.world import STYLES, World, phrases
 from k2lib.llm import ScriptedChat
 from k2lib.llm.protocol import Reply, Usage
-from k2lib.synth import rephrase
+from k2lib.synth import fidelity, rephrase
 from k2lib.synth.corruptions import corrupt
 from k2lib.synth.fidelity import verify
 from k2lib.synth.show import inert
@@ -50,6 +52,8 @@ def test_what_can_be_counted_is_caught(kind):
     [
         ("He paid 12 euros.", "He paid 13 euros.", "number 12 is missing"),
         ("We met Anna in Oslo.", "We met Anna in Rome.", "name Oslo"),
+        ("Paris is large and old.", "The city is large and old.", "name Paris is missing"),
+        ("Ada Novak paints. She is old.", "A woman paints. She is old.", "name Ada is missing"),
         ("It is safe.", "It is not safe.", "negations"),
         ("A long tale of many things and more. " * 5, "Short.", "length"),
         ("One fine day it rained a lot here.", "One fine day it rained a", "middle of a sentence"),
@@ -66,6 +70,20 @@ def test_each_reason_is_given(source, rewrite, words):
     verdict = verify(source, rewrite)
     assert not verdict.faithful
     assert any(words in reason for reason in verdict.reasons), verdict
+
+
+@pytest.mark.parametrize("opener", ["Readers", "Postscript", "Chronicle", "Viewers", "Bulletin"])
+def test_a_word_that_merely_opens_a_sentence_is_no_name(opener):
+    assert verify(
+        f"{opener} of the tale know the old river well.", "All who know the tale know the old river well."
+    ).faithful
+
+
+def test_the_check_knows_nothing_of_the_writer_it_checks():
+    words = {w for patterns in phrases.OPENINGS.values() for p in patterns for w in re.findall(r"[A-Z][a-z]+", p)}
+    general = {"Dear", "Sir", "Let", "We", "Here", "You", "From", "Have", "Who", "Tell"}  # of any English text
+    assert not (words - general) & fidelity._NAMELESS
+    assert not any("corpus" in file.parts for file in closure.closure("k2lib.synth.fidelity"))
 
 
 def test_a_long_document_is_rewritten_piece_by_piece_with_context_and_what_was_written():

@@ -8,45 +8,9 @@ sentence where the style is flowing prose, and asks and answers where it is an i
 import random
 import re
 
-from k2lib.corpus.world import OPENINGS, QUESTIONS, SENTENCES
+from k2lib.corpus.world.phrases import ASKING, EXCHANGES, OPENING, OPENINGS, PAIRED, PREDICATES, QUESTIONS, SENTENCES
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
-_PHRASES = {  # a predicate that fits after "X" and after "and"
-    "born_in": ("comes from {v}", "is a native of {v}", "spent the first days of life in {v}"),
-    "birth_year": ("has {v} as year of birth", "goes back to the year {v}", "entered life in {v}"),
-    "profession": ("is a {v} by trade", "earns a living as a {v}", "follows the calling of a {v}"),
-    "studied_at": ("was a student at {v}", "graduated from {v}", "holds a degree from {v}"),
-    "wrote": ("published {v}", "is the author behind {v}", "gave readers {v}"),
-    "plays": ("makes music on the {v}", "is at home on the {v}", "is fond of playing the {v}"),
-}
-_OPENING = {
-    "children": "Listen, children: this is about {n}.",
-    "critic": "Consider what is known of {n}.",
-    "diary": "Dear diary, today I read about {n}.",
-    "encyclopaedia": "{n}: an entry.",
-    "interview": "Interviewer: Who is {n}?",
-    "lecture": "As we saw last time, our subject is {n}.",
-    "letter": "Dear friend, let me tell you about {n}.",
-    "news": "Reported today: the story of {n}.",
-    "question-answer": "Question: Who is {n}?",
-    "summary": "In short: {n}.",
-    "textbook": "Note the following about {n}.",
-    "timeline": "In order: {n}.",
-}
-_ASKING = {"interview": ("Interviewer: ", "Guest: "), "question-answer": ("Question: ", "Answer: ")}
-_PAIRED = ("critic", "encyclopaedia", "lecture", "letter", "summary")  # two facts a sentence
-_SWAPS = (
-    (" because ", " since "),
-    (" but ", " yet "),
-    ("However,", "Still,"),
-    (" shows ", " demonstrates "),
-    (" large ", " sizeable "),
-    (" use ", " employ "),
-    (" uses ", " employs "),
-    (" begins ", " starts "),
-    (" often ", " frequently "),
-    (" whole ", " entire "),
-)
 
 
 def _pattern(sentence: str) -> re.Pattern:
@@ -93,12 +57,12 @@ def rewrite(text: str, style: str, rng: random.Random) -> str:
     rng.shuffle(facts)
     if style == "timeline":
         facts.sort(key=lambda fact: fact[0] != "birth_year")
-    body = _asked(person, facts, style, rng) if style in _ASKING else _told(person, facts, style, rng)
-    return " ".join([_OPENING.get(style, "{n}.").format(n=person), *rest, *body])
+    body = _asked(person, facts, style, rng) if style in ASKING else _told(person, facts, style, rng)
+    return " ".join([OPENING.get(style, "{n}.").format(n=person), *rest, *body])
 
 
 def _told(person: str, facts: list[tuple[str, str]], style: str, rng: random.Random) -> list[str]:
-    step = 2 if style in _PAIRED else 1
+    step = 2 if style in PAIRED else 1
     subjects = (person, person.split()[0])
     return [
         f"{rng.choice(subjects)} " + " and ".join(_say(fact, rng) for fact in facts[i : i + step]) + "."
@@ -107,7 +71,7 @@ def _told(person: str, facts: list[tuple[str, str]], style: str, rng: random.Ran
 
 
 def _asked(person: str, facts: list[tuple[str, str]], style: str, rng: random.Random) -> list[str]:
-    ask, answer = _ASKING[style]
+    ask, answer = ASKING[style]
     first = person.split()[0]
     out = [f"{answer}{first} {_say(facts[0], rng)}."]
     return out + [f"{ask}{QUESTIONS[f[0]].format(n=first)} {answer}{first} {_say(f, rng)}." for f in facts[1:]]
@@ -115,14 +79,14 @@ def _asked(person: str, facts: list[tuple[str, str]], style: str, rng: random.Ra
 
 def _say(fact: tuple[str, str], rng: random.Random) -> str:
     relation, value = fact
-    return rng.choice(_PHRASES[relation]).format(v=value)
+    return rng.choice(PREDICATES[relation]).format(v=value)
 
 
 def _exchange_words(sentences: list[str], style: str, rng: random.Random) -> str:
     """What cannot be read: some words exchanged, everything else as it stands, the style's opening before it."""
     out = []
     for sentence in sentences:
-        for old, new in rng.sample(_SWAPS, len(_SWAPS)):
+        for old, new in rng.sample(EXCHANGES, len(EXCHANGES)):
             if old in sentence:
                 sentence = sentence.replace(old, new, 1)
                 break
