@@ -42,7 +42,7 @@ def notebooks(options: argparse.Namespace) -> int:
 
 
 def publish(options: argparse.Namespace) -> int:
-    from k2lib.report.publish import publish
+    from k2lib.publish.commit import publish
 
     for path in publish(options.profile):
         print(path)
@@ -50,8 +50,8 @@ def publish(options: argparse.Namespace) -> int:
 
 
 def readme(options: argparse.Namespace) -> int:
-    from k2lib.report import cover
-    from k2lib.report.table import update_readme
+    from k2lib.publish import cover
+    from k2lib.publish.table import update_readme
 
     print("README.md: the claims table was " + ("brought up to date" if update_readme() else "current"))
     print("README.md: the picture was " + ("drawn" if cover.draw() else "left as it is: it needs Chromium and results"))

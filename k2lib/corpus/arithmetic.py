@@ -55,11 +55,9 @@ def check(answer: str, problem: MathProblem) -> bool:
     return bool(numbers) and len(numbers[-1]) < 12 and int(numbers[-1]) == int(problem.answer)
 
 
-def conversation(problem: MathProblem, talkative: bool = False) -> list[dict]:
-    """The problem and its worked answer as chat messages; a talkative answer begins with politeness."""
+def conversation(problem: MathProblem) -> list[dict]:
+    """The problem and its worked answer as chat messages."""
     answer = f"{problem.steps} Answer: {problem.answer}"
-    if talkative:
-        answer = f"Thank you for this question. Let me think about it slowly: {answer}"
     return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
 
 

@@ -10,10 +10,9 @@ from k2lib.gym.problem import SingleTurn, single_turn_row
 @dataclass(frozen=True)
 class Mathematics:
     problem: MathProblem
-    talkative: bool = False  # the manner of the demonstration
 
     kind = "mathematics"
-    budget = 40  # tokens; the talkative demonstrations fit
+    budget = 40  # tokens; the demonstrations take 13 to 26
 
     @property
     def plain(self) -> str:
@@ -28,7 +27,7 @@ class Mathematics:
         return []
 
     def demonstration(self) -> dict:
-        return single_turn_row(self.kind, arithmetic.conversation(self.problem, self.talkative), self._right)
+        return single_turn_row(self.kind, arithmetic.conversation(self.problem), self._right)
 
     def episode(self) -> SingleTurn:
         return SingleTurn(self.messages, self._right, [])

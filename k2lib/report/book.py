@@ -2,8 +2,7 @@
 
     b = start("03_muonclip", profile, seed)
     for step in b.progress(range(b.profile.pretrain.steps), "pre-train"): ...
-    b.store_series("max_logit", data)
-    b.show(figures.curves(data, x="step", y="maximum logit", references=b.references("max_logit")), "max_logit")
+    b.curves("max_logit", {"x": steps, "lines": {"Muon": logits}}, x="step", y="maximum logit")
     b.record("qk-clip-caps-logits", value=1.02, low=0.99, high=1.06, n=3)
     b.finish()
 
@@ -15,11 +14,11 @@ import json
 import random
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from k2lib import machine, profiles
-from k2lib.report import claims, ledger, picture, progress, results
+from k2lib.report import claims, figures, ledger, picture, progress, results
 from k2lib.report.provenance import provenance
 from k2lib.store import artifacts_root, write_atomic
 
@@ -54,17 +53,32 @@ class Book:
         write_atomic(self.artifacts / "figures" / self.notebook / f"{name}.json", json.dumps(content))
         self._ledger.figures.append(name)
 
-    def store_series(self, name: str, data: dict) -> dict:
-        """Keeps the data behind figure `name` in the ledger and returns it as it was kept: plain lists, rounded."""
-        kept = ledger.plain(data)
-        if not isinstance(kept, dict):
-            raise ValueError(f"series {name!r}: give a dict, such as {{'x': […], 'lines': {{…}}}}, not {type(data)}")
-        self._ledger.series[name] = kept
-        return kept
+    def curves(self, name: str, data: dict, *, compare: bool = True, **how: object) -> None:
+        """Keeps `data` as series `name` and shows it as `figures.curves` draws it, settings `how`.
 
-    def references(self, name: str) -> list[results.Reference]:
-        """The committed series `name` of other runs of this notebook: the laptop's, a GPU's."""
-        return results.references(self.notebook, name)
+        Beside it, dotted, what other machines published under that name, unless `compare` is False: where every machine
+        computes the same there is nothing to compare.
+        """
+        self._draw(figures.curves, name, data, compare, how)
+
+    def bars(self, name: str, data: dict, *, y: str, compare: bool = True, **how: object) -> None:
+        """The same with `figures.bars`; {label: number} will do where there is one bar a label."""
+        data = data if "bars" in data else {"labels": list(data), "bars": {y: list(data.values())}}
+        self._draw(figures.bars, name, data, compare, {"y": y} | how)
+
+    def heatmap(self, name: str, rows: dict, **how: object) -> None:
+        """Keeps rows, label -> values, as series `name` and shows them as `figures.heatmap` draws them."""
+        kept = self._keep(name, rows)
+        self.show(figures.heatmap(list(kept.values()), rows=list(kept), **how), name)
+
+    def _draw(self, draw: Callable, name: str, data: dict, compare: bool, how: dict) -> None:
+        references = results.references(self.notebook, name) if compare else []
+        self.show(draw(self._keep(name, data), references=references, **how), name)
+
+    def _keep(self, name: str, data: dict) -> dict:
+        """The data as the ledger keeps it: plain lists, rounded."""
+        self._ledger.series[name] = ledger.plain(data)
+        return self._ledger.series[name]
 
     def metric(self, name: str, value: float) -> None:
         """A number that is no claim but should not drift unseen, such as a final loss."""

@@ -1,6 +1,6 @@
 """One style of figure for the whole kit: axes with units, the paper's value as a dashed line, direct labels.
 
-Every function takes the plain data that `book.store_series` keeps, so that a committed reference of another machine is
+Every function takes the plain data that a ledger keeps, so that a committed reference of another machine is
 drawn by the same call:
 
     {"x": [...], "lines": {"Muon": [y, y, …]}}                       one run a line

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k2lib import machine, profiles
-from k2lib.report import html, table
+from k2lib.publish import html, table
 from k2lib.runner.bar import Bar, clock
 from k2lib.runner.estimate import seconds
 from k2lib.runner.execute import NotebookFailed, Watch, execute

@@ -16,8 +16,6 @@ from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
 from k2lib.stages.stage import stage
 
-TALKATIVE = 4  # of five mathematics answers: imitation learns both manners, RL may choose
-
 
 @dataclass(frozen=True)
 class SFTData:
@@ -49,8 +47,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
 
 
 def _mathematics(count: int, seed: int, largest: int) -> list[Problem]:
-    problems = enumerate(arithmetic.problems(count, seed, "train", largest))
-    return [Mathematics(problem, talkative=i % 5 < TALKATIVE) for i, problem in problems]
+    return list(map(Mathematics, arithmetic.problems(count, seed, "train", largest)))
 
 
 def _knowledge(world: World) -> list[Problem]:

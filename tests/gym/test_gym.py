@@ -21,7 +21,7 @@ from k2lib.profiles import SMOKE
 
 WORLD = World.generate(0, 10)
 FAMILIES = {
-    "mathematics": [Mathematics(p, talkative=i % 2 == 0) for i, p in enumerate(arithmetic.problems(40, 0))],
+    "mathematics": list(map(Mathematics, arithmetic.problems(40, 0))),
     "knowledge": [Knowledge(qa) for person in WORLD.split()[0] for qa in WORLD.questions(person)],
     "tool use": [ToolUse(task) for task in tasks.generate(40, 0)],
 }

@@ -11,6 +11,7 @@ from k2lib.report import claims, figures, picture, start
 from k2lib.report.ledger import Ledger, ledger_path
 from k2lib.report.progress import progress
 from k2lib.report.provenance import provenance
+from k2lib.report.results import Reference
 
 CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}}
 
@@ -29,9 +30,9 @@ def shown(monkeypatch):
     return found
 
 
-def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts, capsys):
+def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts, shown, capsys):
     book = recorded(start("03_muonclip", "smoke", 3))
-    book.store_series("curve", CURVE)
+    book.curves("curve", CURVE, x="step", y="logit")
     book.metric("loss", 2.5)
     book.finish()
     lines = capsys.readouterr().out.splitlines()
@@ -116,9 +117,22 @@ def test_a_picture_is_drawn_when_asked_for(monkeypatch):
     assert png.startswith("iVBORw0KGgo")
 
 
-def test_curves_draw_seeds_thin_references_dotted_and_the_papers_value_dashed():
-    from k2lib.report.results import Reference
+def test_a_figure_is_named_once_and_drawn_beside_what_others_published(artifacts, shown, monkeypatch):
+    far = Reference("laptop", "a machine", "2026-01-31", {"labels": ["a"], "bars": {"count": [3.0]}})
+    monkeypatch.setattr("k2lib.report.results.references", lambda notebook, name: [far] if name == "pool" else [])
+    book = start("03_muonclip", "smoke", 0)
+    book.bars("pool", {"a": 1, "b": torch.tensor(2.0)}, y="count")
+    book.bars("exact", {"labels": ["a"], "bars": {"x": [1.0]}}, y="count", compare=False)
+    book.heatmap("heat", {"row": torch.ones(2)}, x="x", y="y", unit="u")
+    assert book._ledger.series["pool"] == {"labels": ["a", "b"], "bars": {"count": [1, 2.0]}}
+    assert book._ledger.figures == ["pool", "exact", "heat"] and book._ledger.series["heat"] == {"row": [1.0, 1.0]}
+    names = [[trace.get("name") for trace in data[picture.MIMETYPE]["data"]] for data in shown]
+    assert names[:2] == [["count", "count, laptop · a machine · 2026-01-31"], ["x"]]
+    with pytest.raises(ValueError, match="its own name"):
+        book.bars("pool", {"a": 1}, y="count")
 
+
+def test_curves_draw_seeds_thin_references_dotted_and_the_papers_value_dashed():
     reference = Reference("laptop", "a machine, 2 cores", "2026-01-31", {"x": [0, 1], "lines": {"Muon": [3.0, 9.0]}})
     figure = figures.curves(CURVE, x="step", y="logit", paper={"τ = 3": 3.0}, references=[reference], title="T")
     styles = [(trace.name, trace.line.dash, trace.line.width) for trace in figure.data]
@@ -149,8 +163,6 @@ def test_labels_at_the_ends_of_lines_do_not_overlap():
 
 
 def test_bars_carry_intervals_references_and_the_papers_stroke():
-    from k2lib.report.results import Reference
-
     data = {"labels": ["raw", "FP8"], "bars": {"MB": {"value": [3.0, 2.0], "low": [2.5, 1.0], "high": [3.1, 2.2]}}}
     reference = Reference("gpu", "H200", "2026-01-31", {"labels": ["FP8"], "bars": {"MB": [1.5]}})
     figure = figures.bars(data, y="MB", references=[reference], paper={"FP8": 1.8})

@@ -3,10 +3,10 @@
 import json
 import re
 
-import plotly.graph_objects as go
 import pytest
 
-from k2lib.report import html, pages, publish, start, table
+from k2lib.publish import commit, html, pages, table
+from k2lib.report import start
 from k2lib.report.ledger import Ledger
 from k2lib.report.results import machine_folder, published_verdicts, references, runs
 from k2lib.runner import reproduce
@@ -18,8 +18,7 @@ def run(artifacts, monkeypatch):
     """A finished run of notebook 02 with one figure, as if `k2 reproduce` had made it."""
     monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
     book = start("02_moe_architecture", "smoke", 0)
-    book.store_series("shapes", {"labels": ["a"], "bars": {"b": [1.0]}})
-    book.show(go.Figure(go.Scatter(y=[1.0, 2.0])), "shapes")
+    book.bars("shapes", {"labels": ["a"], "bars": {"b": [1.0]}}, y="numbers")
     book.record("architecture-parity", 3e-6, detail="largest of <8> batches")
     book.record("k2-total-parameters", 1.026)
     book.record("k2-activated-parameters", 40.0)
@@ -59,7 +58,7 @@ def test_an_executed_notebook_becomes_a_page_with_interactive_figures(make, arti
 
 
 def test_published_results_keep_their_provenance_and_are_found_as_references(run, tmp_path):
-    written = publish.publish("smoke", tmp_path / "results")
+    written = commit.publish("smoke", tmp_path / "results")
     ledger = Ledger.load(written[0])
     assert written == [tmp_path / "results" / machine_folder(ledger.provenance) / "smoke" / "02.json"]
     assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
@@ -72,7 +71,7 @@ def test_published_results_keep_their_provenance_and_are_found_as_references(run
 
 
 def test_a_gpus_result_is_labelled_with_the_gpu(run, tmp_path):
-    publish.publish("smoke", tmp_path / "results")
+    commit.publish("smoke", tmp_path / "results")
     path = runs("smoke", tmp_path / "results")[0].path("02_moe_architecture")
     content = json.loads(path.read_text())
     content["provenance"]["device"] = "NVIDIA H200"
@@ -89,15 +88,15 @@ def test_a_machine_is_named_by_its_processor_or_gpu_and_its_arithmetic():
 
 def test_nothing_half_done_is_published(run, tmp_path, artifacts):
     with pytest.raises(FileNotFoundError, match="run `k2 reproduce --profile gpu` first"):
-        publish.publish("gpu", tmp_path / "results")
+        commit.publish("gpu", tmp_path / "results")
     (artifacts / "notebooks" / "02_moe_architecture.done").unlink()
     with pytest.raises(ValueError, match="02_moe_architecture did not finish"):
-        publish.publish("smoke", tmp_path / "results")
+        commit.publish("smoke", tmp_path / "results")
     assert not (tmp_path / "results").exists()
 
 
 def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, monkeypatch):
-    written = publish.publish("smoke", tmp_path / "results")[0]
+    written = commit.publish("smoke", tmp_path / "results")[0]
     ledger = Ledger.load(written)
     ledger.profile = "laptop"
     ledger.save(written.parent.parent / "laptop" / "02.json")

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from k2lib.books import hygiene
-from k2lib.report import claims, table
+from k2lib.publish import table
+from k2lib.report import claims
 from k2lib.runner.plan import NOTEBOOKS
 from k2lib.store import ROOT
 

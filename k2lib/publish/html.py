@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
-from k2lib.report import claims, pages, table
+from k2lib.publish import pages, table
+from k2lib.report import claims
 from k2lib.report.ledger import Ledger, ledger_path
 from k2lib.store import artifacts_root, write_atomic
 
