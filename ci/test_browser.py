@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from k2lib.places import ROOT
 from k2lib.report.picture import MIMETYPE, browser
-from k2lib.store import ROOT
 
 NOTEBOOKS = ("00_overview", "02_moe_architecture", "04_memory")
 LONGEST_RUN = 1_500_000  # milliseconds for one notebook on a loaded machine

@@ -20,20 +20,12 @@ from pathlib import Path
 
 from k2lib import closure
 
-ROOT = Path(__file__).resolve().parents[1]  # the repository: notebooks/, data/, kernels/ and artifacts/ lie here
-
-
-def artifacts_root(profile: str) -> Path:
-    """Where a profile's results lie: $K2_ARTIFACTS/<profile>, or artifacts/<profile> in the repository."""
-    base = os.environ.get("K2_ARTIFACTS")
-    return (Path(base) if base else ROOT / "artifacts") / profile
-
 
 def cached(name: str, make: Callable[[Path], None], *, key: dict, root: Path) -> Path:
     """The directory of result `name`, made by `make(directory)` unless it is there already.
 
     `key` holds what the result depends on beside the code (JSON values, dataclasses, paths). `root` is
-    `artifacts_root(profile)`. An exception in `make` passes through and leaves nothing behind.
+    `artifacts(profile)`. An exception in `make` passes through and leaves nothing behind.
     """
     identity = {"name": name, "key": key, "code": closure.of_function(make), "torch": _torch_version()}
     digest = hashlib.sha256(_canonical_json(identity).encode()).hexdigest()[:12]

@@ -13,11 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from k2lib import machine
+from k2lib.places import DATA, ROOT
 from k2lib.report.ledger import Ledger, pretty, significant
-from k2lib.store import ROOT, write_atomic
+from k2lib.store import write_atomic
 
 PROFILE = "smoke"
-EXPECTED = ROOT / "data" / "results" / f"expected_{PROFILE}.json"
+EXPECTED = DATA / "results" / f"expected_{PROFILE}.json"
 SEEDS = {"float32": range(10), "bfloat16": range(3)}
 ON_TWO_THREADS = 5  # every fifth seed: sums are cut differently there
 WIDER = 0.5  # of a band's width, added at either end: a new seed falls outside what ten gave twice in eleven times

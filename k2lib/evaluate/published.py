@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import yaml
 
-from k2lib.store import ROOT
+from k2lib.places import DATA
 
-FOLDER = ROOT / "data" / "published"
+FOLDER = DATA / "published"
 
 
 @dataclass(frozen=True)

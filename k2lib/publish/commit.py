@@ -7,9 +7,9 @@ reference curves in the notebooks are drawn from these files.
 from pathlib import Path
 
 from k2lib import profiles
+from k2lib.places import artifacts
 from k2lib.report.ledger import Ledger
 from k2lib.report.results import RESULTS, Run, machine_folder
-from k2lib.store import artifacts_root
 
 
 def publish(profile: str, results: Path = RESULTS) -> list[Path]:
@@ -19,7 +19,7 @@ def publish(profile: str, results: Path = RESULTS) -> list[Path]:
     did not run to its end under `k2 reproduce`.
     """
     profile = profiles.get(profile).name
-    folder = artifacts_root(profile)
+    folder = artifacts(profile)
     ledgers = sorted((folder / "ledgers").glob("[0-9][0-9]_*.json"))
     if not ledgers:
         raise FileNotFoundError(f"no results in {folder}; run `k2 reproduce --profile {profile}` first")

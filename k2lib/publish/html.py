@@ -10,10 +10,11 @@ from collections.abc import Iterable
 from html import escape
 from pathlib import Path
 
+from k2lib.places import artifacts
 from k2lib.publish import pages, table
 from k2lib.report import claims
 from k2lib.report.ledger import Ledger, ledger_path
-from k2lib.store import artifacts_root, write_atomic
+from k2lib.store import write_atomic
 
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222 }
@@ -32,7 +33,7 @@ def write(profile: str, out_of_date: Iterable[str] = ()) -> Path:
 
     Notebooks named in `out_of_date` ran before the code was changed; the page says so beside their claims.
     """
-    root, stale = artifacts_root(profile), set(out_of_date)
+    root, stale = artifacts(profile), set(out_of_date)
     verdicts = claims.verdicts(profile)
     names = sorted({verdict.claim.notebook for verdict in verdicts.values()} | _with_ledger(root))
     ledgers = {name: Ledger.load(ledger_path(name, profile)) for name in names if ledger_path(name, profile).exists()}

@@ -7,10 +7,11 @@ there was measured or is not there.
 import re
 from pathlib import Path
 
+from k2lib.places import ROOT
 from k2lib.report import claims
 from k2lib.report.ledger import Record
 from k2lib.report.results import Run, published_verdicts, runs
-from k2lib.store import ROOT, write_atomic
+from k2lib.store import write_atomic
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
 README = ROOT / "README.md"

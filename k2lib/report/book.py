@@ -18,9 +18,10 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from k2lib import machine, profiles
+from k2lib.places import artifacts
 from k2lib.report import claims, figures, ledger, picture, progress, results
 from k2lib.report.provenance import provenance
-from k2lib.store import artifacts_root, write_atomic
+from k2lib.store import write_atomic
 
 
 class Book:
@@ -31,7 +32,7 @@ class Book:
             raise ValueError(f"a notebook is named like '03_muonclip', not {notebook!r}")
         self.profile = profiles.get(profile)
         self.notebook, self.seed = notebook, seed
-        self.artifacts: Path = artifacts_root(profile)
+        self.artifacts: Path = artifacts(profile)
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self._ledger = ledger.Ledger(notebook, profile, seed)
         self._started = time.monotonic()

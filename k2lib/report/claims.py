@@ -18,10 +18,11 @@ from pathlib import Path
 import yaml
 
 from k2lib import profiles
+from k2lib.places import DATA
 from k2lib.report.ledger import Ledger, Record, ledger_path
-from k2lib.store import ROOT, lock
+from k2lib.store import lock
 
-CLAIMS_FILE = ROOT / "data" / "claims.yaml"
+CLAIMS_FILE = DATA / "claims.yaml"
 REPRODUCED, PARTLY, FAILED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested at this size"
 NOT_RUN = "not run"  # no record yet; not a verdict on the claim
 VERDICTS = (REPRODUCED, PARTLY, FAILED, UNTESTED, NOT_RUN)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from k2lib.store import artifacts_root, write_atomic
+from k2lib.places import artifacts
+from k2lib.store import write_atomic
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class Ledger:
 
 def ledger_path(notebook: str, profile: str) -> Path:
     """Where the notebook's ledger lies in this working copy's artifacts."""
-    return artifacts_root(profile) / "ledgers" / f"{notebook}.json"
+    return artifacts(profile) / "ledgers" / f"{notebook}.json"
 
 
 def pretty(content: dict) -> str:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from k2lib import profiles
+from k2lib.places import DATA
 from k2lib.report import claims
 from k2lib.report.ledger import Ledger
-from k2lib.store import ROOT
 
-RESULTS = ROOT / "data" / "results"
+RESULTS = DATA / "results"
 
 
 @dataclass(frozen=True)

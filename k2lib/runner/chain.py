@@ -14,12 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from k2lib import machine, profiles
+from k2lib.places import ROOT, artifacts
 from k2lib.publish import html, table
 from k2lib.runner.bar import Bar, clock
 from k2lib.runner.estimate import seconds
 from k2lib.runner.execute import NotebookFailed, Watch, execute
 from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
-from k2lib.store import ROOT, artifacts_root
 
 LONG = 2 * 3600  # seconds from which a person should know beforehand
 
@@ -43,7 +43,7 @@ def reproduce(
     sizes = profiles.get(profile)
     plan = steps(profile, notebooks, seed)
     wanted = chosen(plan, only or [], start)
-    root = artifacts_root(profile)
+    root = artifacts(profile)
     with _alone(root), _signals(), _environment(root, profile) as progress_file:
         pending = [step for step in wanted if force or not step.is_done()]
         expected = seconds(sizes) | {s.name: took for s in pending if (took := s.last_seconds()) is not None}
@@ -167,10 +167,11 @@ def _signals() -> Iterator[None]:
 
 @contextmanager
 def _environment(root: Path, profile: str) -> Iterator[Path]:
-    """What the kernels inherit: where to tell progress, and the command for the provenance."""
+    """What the kernels inherit: where results lie, where to tell progress, and the command for the provenance."""
     progress_file = root / "progress.json"
     command = f"k2 reproduce --profile {profile}"
-    settings = {"K2_PROGRESS_FILE": str(progress_file), "K2_COMMAND": command, "K2_PNG": "0"}
+    settings = {"K2_ARTIFACTS": str(root.parent.resolve()), "K2_PROGRESS_FILE": str(progress_file)}
+    settings |= {"K2_COMMAND": command, "K2_PNG": "0"}
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:

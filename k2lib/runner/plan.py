@@ -16,9 +16,9 @@ from pathlib import Path
 import nbformat
 
 from k2lib import closure, machine, profiles
-from k2lib.store import ROOT, artifacts_root, write_atomic
+from k2lib.places import DATA, KERNELS, NOTEBOOKS, artifacts
+from k2lib.store import write_atomic
 
-NOTEBOOKS = ROOT / "notebooks"
 SETTINGS = ("K2_CORPUS", "K2_LLM_BASE_URL", "K2_LLM_MODEL")  # environment variables that decide results
 
 
@@ -37,7 +37,7 @@ class Step:
 
     @property
     def folder(self) -> Path:
-        return artifacts_root(self.profile) / "notebooks"
+        return artifacts(self.profile) / "notebooks"
 
     @property
     def executed(self) -> Path:
@@ -110,7 +110,7 @@ def _matches(name: str, wish: str) -> bool:
 def _surroundings() -> str:
     """Digest of what decides the results of every notebook: versions, data, the user's settings and corpus."""
     parts = [platform.python_version(), importlib.metadata.version("torch")]
-    for folder in (ROOT / "data", ROOT / "kernels"):
+    for folder in (DATA, KERNELS):
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).as_posix()
             if path.is_file() and not relative.startswith("results/"):

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from k2lib import machine, store
+from k2lib import machine, places, store
 from k2lib.profiles import Profile
 
 
@@ -12,4 +12,4 @@ def stage(name: str, profile: Profile, key: dict, make: Callable[[Path], None]) 
 
     `key` holds settings and upstream; the code behind `make` and the machine's arithmetic are added to it.
     """
-    return store.cached(name, make, key=key | machine.arithmetic(), root=store.artifacts_root(profile.name))
+    return store.cached(name, make, key=key | machine.arithmetic(), root=places.artifacts(profile.name))

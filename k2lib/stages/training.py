@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from k2lib import store
+from k2lib import places
 from k2lib.config import K2Config
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.model import K2Model
@@ -25,7 +25,7 @@ def decay(size: TrainSize) -> Callable[[int], float]:
 
 def snapshot(profile: Profile, name: str, directory: Path) -> Snapshot:
     """Where the training that makes `directory` leaves its state."""
-    return Snapshot(store.artifacts_root(profile.name) / "snapshots" / f"{name}-{directory.name}.pt")
+    return Snapshot(places.artifacts(profile.name) / "snapshots" / f"{name}-{directory.name}.pt")
 
 
 def finish(

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from k2lib.llm import ChatModel
-from k2lib.store import ROOT
+from k2lib.places import DATA
 from k2lib.synth.fidelity import Verdict, verify
 
-PROMPTS = ROOT / "data" / "prompts"
+PROMPTS = DATA / "prompts"
 EXCERPT, PIECE = 4096, 256  # tokens, Figure 4 of the paper
 CHARACTERS_PER_TOKEN = 4
 

@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 import pytest
 
-from k2lib.store import ROOT
+from k2lib.places import ROOT
 
 PAGE = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
 ROOMS = re.findall(r"(?m)^\| `(\w+)` \|", PAGE)  # the page's table, bottom first: the page is what is tested

@@ -8,7 +8,7 @@ import venv
 
 import pytest
 
-from k2lib.store import ROOT
+from k2lib.places import ROOT
 
 spec = importlib.util.spec_from_file_location("install", ROOT / "ci" / "install.py")
 setup = importlib.util.module_from_spec(spec)

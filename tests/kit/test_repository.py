@@ -11,13 +11,14 @@ import pytest
 import yaml
 
 from k2lib.books import hygiene
+from k2lib.places import ROOT
 from k2lib.publish import table
 from k2lib.report import claims
 from k2lib.runner.plan import NOTEBOOKS
-from k2lib.store import ROOT
 
 BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT, SETUPTOOLS = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 
 
 def tracked() -> list[str]:
@@ -67,6 +68,12 @@ def test_dependencies_are_listed_in_pyproject_only():
     conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
     assert [entry.split("=")[0] for entry in conda if isinstance(entry, str)] == ["python", "pip"]
     assert [entry for entry in conda if isinstance(entry, dict)] == [{"pip": ["-c constraints.txt", "-e .[dev]"]}]
+
+
+def test_every_room_is_packaged():
+    folders = {path.parent.relative_to(ROOT) for path in (ROOT / "k2lib").rglob("*.py")}
+    rooms = {".".join(folder.parts) for folder in folders}
+    assert set(SETUPTOOLS["packages"]) == rooms | set(SETUPTOOLS["package-dir"])
 
 
 def test_every_direct_requirement_has_a_tested_version():
