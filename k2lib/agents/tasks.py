@@ -18,12 +18,7 @@ from k2lib.agents.domains.words import QUESTION_WORDS
 from k2lib.agents.simulator import Application, ToolSimulator
 
 BRANDS = "Nimbus Atlas Orbit Quill Lumen Harbor Pixel Comet Vertex Willow Zephyr Onyx".split()
-PERSONAS = {
-    "plain": "{}",
-    "polite": "Hello, {} Thank you.",
-    "hurried": "Quick: {}",
-    "chatty": "Busy day today! {}",
-}
+PERSONAS = {"plain": "{}", "polite": "Hello, {} Thank you.", "hurried": "Quick: {}", "chatty": "Busy day today! {}"}
 LONGEST_QUESTION = 200  # characters
 MOST_MISSES = 5000  # draws in a row without a new task, before there seem to be no more
 

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from k2lib import machine
 from k2lib.config import K2Config
-from k2lib.report import claims, figures
+from k2lib.report import claims, drawing, figures
 from k2lib.report.book import Book
 from k2lib.report.provenance import versions
 from k2lib.report.results import published_verdicts, runs
@@ -74,7 +74,7 @@ def pipeline_figure() -> go.Figure:
             x1=column + WIDE / 2,
             y0=-row - HIGH / 2,
             y1=-row + HIGH / 2,
-            line={"color": figures.COLOURS[0], "width": 1.5},
+            line={"color": drawing.COLOURS[0], "width": 1.5},
             fillcolor="#eef5fb",
         )
         figure.add_annotation(
@@ -100,10 +100,10 @@ def pipeline_figure() -> go.Figure:
     figure.update_xaxes(visible=False, range=[-0.5, 3.5])
     figure.update_yaxes(visible=False, range=[-1.4, 0.4])
     figure.update_layout(
-        width=figures.WIDTH,
+        width=drawing.WIDTH,
         height=260,
         margin={"l": 5, "r": 5, "t": 5, "b": 5},
-        font=figures.FONT,
+        font=drawing.FONT,
         plot_bgcolor="white",
     )
     return figure

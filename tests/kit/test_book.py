@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from k2lib.report import claims, figures, picture, start
+from k2lib.report import claims, drawing, figures, picture, start
 from k2lib.report.ledger import Ledger, ledger_path
 from k2lib.report.progress import progress
 from k2lib.report.provenance import provenance
@@ -157,7 +157,7 @@ def test_labels_at_the_ends_of_lines_do_not_overlap():
     lines = {name: [0.0, 1.0 + 0.001 * number] for number, name in enumerate("abcdef")}
     figure = figures.curves({"x": [0, 1], "lines": lines}, x="x", y="y")
     heights = sorted(a.y for a in figure.layout.annotations if a.text in lines)
-    inner = figures.HEIGHT - figures.TOP - figures.BOTTOM
+    inner = drawing.HEIGHT - drawing.TOP - drawing.BOTTOM
     assert all((upper - lower) * inner > 14 for lower, upper in itertools.pairwise(heights))
     assert heights[0] >= 0 and heights[-1] <= 1.0001
 

@@ -75,8 +75,7 @@ def test_a_build_can_be_chosen_when_none_is_there(stub, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("version", "inside"),
-    [("2.10.0", True), ("2.9.1", False), ("2.13.0+cpu", True), ("3.0.0", False), ("2.10", True)],
+    ("version", "inside"), [("2.10.0", True), ("2.9.1", False), ("2.13.0+cpu", True), ("3.0.0", False), ("2.10", True)]
 )
 def test_ranges(version, inside):
     assert setup.in_range(version, ">=2.10,<3") is inside
