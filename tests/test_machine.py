@@ -15,7 +15,7 @@ from k2lib import machine, profiles, stages
 from k2lib.machine import HOST, Rates
 from k2lib.memory.policy import k2_policy
 from k2lib.optim import newton_schulz
-from k2lib.studies.activations import kept_bytes
+from k2lib.studies.kept import kept_bytes
 
 PACKAGE = Path(machine.__file__).parent
 SLOW, FAST = Rates({"float32": 60.0, "bfloat16": 1.0}, 10.0), Rates({"float32": 60.0, "bfloat16": 90.0}, 10.0)

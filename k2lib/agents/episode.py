@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from k2lib.agents import users
-from k2lib.agents.judge import Verdict, judge
+from k2lib.agents.judge import Judgement, judge
 from k2lib.agents.simulator import ToolSimulator
 from k2lib.agents.tasks import Task, canonical
 from k2lib.llm.arguments import MOST_CALLS
@@ -59,7 +59,7 @@ class Trajectory:
     task: Task
     messages: list[dict]
     tools: list[dict]
-    verdict: Verdict
+    verdict: Judgement
     state: dict  # what the simulator ended with
 
     def row(self) -> dict:

@@ -18,13 +18,13 @@ from k2lib.llm.arguments import read
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Judgement:
     passed: bool
     reasons: tuple[str, ...]  # empty if it passed
     checkpoints: tuple[int, int] = (0, 0)  # (reached, all)
 
 
-def judge(task: Task, messages: list[dict], state: dict, faults: list[str] | None = None) -> Verdict:
+def judge(task: Task, messages: list[dict], state: dict, faults: list[str] | None = None) -> Judgement:
     """The verdict on a finished conversation (its calls numbered by the simulator's side) and the state it left.
 
     `faults` are what could not be read in the agent's turns; one is enough to fail.
@@ -53,7 +53,7 @@ def judge(task: Task, messages: list[dict], state: dict, faults: list[str] | Non
     if len(calls) > len(task.reference) + 3:
         reasons.append("far more calls than needed")
     made = [(function["name"], read(function["arguments"])[0]) for function in succeeded]
-    return Verdict(not reasons, tuple(reasons), (sum(call in made for call in task.reference), len(task.reference)))
+    return Judgement(not reasons, tuple(reasons), (sum(call in made for call in task.reference), len(task.reference)))
 
 
 def _asked(task: Task, messages: list[dict]) -> bool:

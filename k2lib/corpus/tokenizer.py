@@ -11,20 +11,9 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Engine
 
 CONTROL = (
-    "[BOS]",
-    "[EOS]",
-    "<|im_end|>",
-    "<|im_user|>",
-    "<|im_assistant|>",
-    "<|im_system|>",
-    "<|im_middle|>",
-    "<|tool_calls_section_begin|>",
-    "<|tool_calls_section_end|>",
-    "<|tool_call_begin|>",
-    "<|tool_call_argument_begin|>",
-    "<|tool_call_end|>",
-    "[PAD]",
-)
+    "[BOS] [EOS] <|im_end|> <|im_user|> <|im_assistant|> <|im_system|> <|im_middle|> <|tool_calls_section_begin|> "
+    "<|tool_calls_section_end|> <|tool_call_begin|> <|tool_call_argument_begin|> <|tool_call_end|> [PAD]"
+).split()
 # Words with their leading space, numbers in groups of at most three digits (as the released one), punctuation, white space.
 SPLIT = r"\p{N}{1,3}| ?\p{L}+| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 
@@ -44,18 +33,12 @@ class Tokenizer:
                 f"vocab_size is {vocab_size}; 256 bytes and {len(CONTROL)} control tokens need {256 + len(CONTROL)}"
             )
         engine = Engine(models.BPE())
-        engine.pre_tokenizer = pre_tokenizers.Sequence(
-            [
-                pre_tokenizers.Split(Regex(SPLIT), "isolated"),
-                pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-            ]
-        )
+        words = pre_tokenizers.Split(Regex(SPLIT), "isolated")
+        spelt = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        engine.pre_tokenizer = pre_tokenizers.Sequence([words, spelt])
         engine.decoder = decoders.ByteLevel()
-        trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size - len(CONTROL),
-            show_progress=False,
-            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        )
+        alphabet, merges = sorted(pre_tokenizers.ByteLevel.alphabet()), vocab_size - len(CONTROL)
+        trainer = trainers.BpeTrainer(vocab_size=merges, show_progress=False, initial_alphabet=alphabet)
         engine.train_from_iterator(texts, trainer)
         return cls._padded(engine, vocab_size)
 

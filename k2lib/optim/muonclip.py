@@ -50,18 +50,9 @@ class MuonClip(torch.optim.Optimizer):
                 raise ValueError(f"{name} is {value}; it cannot be negative")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum is {momentum}; choose a value in [0, 1), such as 0.95")
-        defaults = dict(
-            lr=lr,
-            weight_decay=weight_decay,
-            momentum=momentum,
-            ns_steps=ns_steps,
-            betas=betas,
-            eps=eps,
-            coefficients=coefficients,
-            algorithm="muon",
-            blocks=1,
-            fused=True,
-        )  # AdamW's steps live, and are loaded, where the parameters are
+        defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "betas": betas, "eps": eps}
+        defaults |= {"ns_steps": ns_steps, "coefficients": coefficients, "algorithm": "muon", "blocks": 1}
+        defaults["fused"] = True  # AdamW's steps live, and are loaded, where the parameters are
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
@@ -162,26 +153,12 @@ class MuonClip(torch.optim.Optimizer):
         params = [p for p in group["params"] if p.grad is not None]
         for p in params:
             if not self.state[p]:
-                self.state[p].update(
-                    step=torch.zeros((), device=p.device), exp_avg=torch.zeros_like(p), exp_avg_sq=torch.zeros_like(p)
-                )
-        states = [self.state[p] for p in params]
-        adamw(
-            params,
-            [p.grad for p in params],
-            [s["exp_avg"] for s in states],
-            [s["exp_avg_sq"] for s in states],
-            [],
-            [s["step"] for s in states],
-            fused=True,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
+                self.state[p]["step"] = torch.zeros((), device=p.device)
+                self.state[p] |= {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
+        means, squares, steps = ([self.state[p][name] for p in params] for name in ("exp_avg", "exp_avg_sq", "step"))
+        settings = {name: group[name] for name in ("lr", "weight_decay", "eps")}
+        settings |= {"beta1": group["betas"][0], "beta2": group["betas"][1], "amsgrad": False, "maximize": False}
+        adamw(params, [p.grad for p in params], means, squares, [], steps, fused=True, **settings)
 
     def _refuse_non_finite(self) -> None:
         named = [entry for group in self.param_groups for entry in _named(group) if entry[1].grad is not None]

@@ -12,7 +12,7 @@ TIMEOUT = 900  # seconds
 
 
 def launch(mode: str, *, shards: Path | str, processes: int = 2, timeout: float = TIMEOUT, **job: object) -> dict:
-    """Run `k2lib.parallel.train` and return {"losses": [...], "spans": [...]}; `job` holds the other keys of its JOB.json.
+    """Run `k2lib.parallel.job` and return {"losses": [...], "spans": [...]}; `job` holds the other keys of its JOB.json.
 
     RuntimeError with the end of the job's output if it fails or takes longer than `timeout` seconds. No process outlives it.
     """
@@ -22,7 +22,7 @@ def launch(mode: str, *, shards: Path | str, processes: int = 2, timeout: float 
         described.write_text(json.dumps(whole), encoding="utf-8")
         start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         start = [] if mode == "single" else start
-        command = [sys.executable, *start, "-m", "k2lib.parallel.train", str(described)]
+        command = [sys.executable, *start, "-m", "k2lib.parallel.job", str(described)]
         environment = {"GLOO_SOCKET_IFNAME": "lo"} | os.environ
         environment |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE", "K2_DTYPE": "float32"}  # see the trainer
         piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

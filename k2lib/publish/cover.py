@@ -15,13 +15,8 @@ def draw(path: Path = RESULTS / "readme.png") -> bool:
     if not (ledger and picture.browser()):
         return False
     size = profiles.get("laptop").clip
-    figure = figures.curves(
-        ledger.series[SERIES],
-        x="step",
-        y="largest logit of any head",
-        log_y=True,
-        paper={f"τ = {size.tau:g}": size.tau},
-        title=f"Plain Muon's logits run away; QK-Clip holds them at τ ({size.seeds} seeds)",
-    )
+    title = f"Plain Muon's logits run away; QK-Clip holds them at τ ({size.seeds} seeds)"
+    look = {"x": "step", "y": "largest logit of any head", "log_y": True, "paper": {f"τ = {size.tau:g}": size.tau}}
+    figure = figures.curves(ledger.series[SERIES], title=title, **look)
     figure.write_image(path, format="png", scale=1)
     return True

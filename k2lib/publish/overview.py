@@ -20,16 +20,7 @@ STEPS = (
     ("07", "RL", "RL checkpoint", 3, 0),
     ("08", "evaluation", "report.html", 3, 1),
 )
-ARROWS = (
-    ("01", "03"),
-    ("02", "03"),
-    ("03", "06"),
-    ("06", "07"),
-    ("07", "08"),
-    ("03", "04"),
-    ("03", "05"),
-    ("05", "08"),
-)
+ARROWS = [arrow.split("-") for arrow in "01-03 02-03 03-06 06-07 07-08 03-04 03-05 05-08".split()]
 WIDE, HIGH = 0.8, 0.5  # of a box, in columns and rows
 
 
@@ -68,44 +59,21 @@ def pipeline_figure() -> go.Figure:
     figure = go.Figure()
     place = {number: (column, -row) for number, _, _, column, row in STEPS}
     for number, title, leaves, column, row in STEPS:
-        figure.add_shape(
-            type="rect",
-            x0=column - WIDE / 2,
-            x1=column + WIDE / 2,
-            y0=-row - HIGH / 2,
-            y1=-row + HIGH / 2,
-            line={"color": drawing.COLOURS[0], "width": 1.5},
-            fillcolor="#eef5fb",
-        )
-        figure.add_annotation(
-            x=column, y=-row, text=f"<b>{number} {title}</b><br>{leaves}", showarrow=False, font={"size": 11}
-        )
+        box = {"x0": column - WIDE / 2, "x1": column + WIDE / 2, "y0": -row - HIGH / 2, "y1": -row + HIGH / 2}
+        outline = {"color": drawing.COLOURS[0], "width": 1.5}
+        figure.add_shape(type="rect", **box, line=outline, fillcolor="#eef5fb")
+        text = f"<b>{number} {title}</b><br>{leaves}"
+        figure.add_annotation(x=column, y=-row, text=text, showarrow=False, font={"size": 11})
+    look = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y", "text": "", "arrowhead": 3, "arrowcolor": "#555555"}
     for start, end in ARROWS:
         (x0, y0), (x1, y1) = place[start], place[end]
-        sideways = y0 == y1
-        figure.add_annotation(
-            ax=x0 + (WIDE / 2 if x1 > x0 else 0),
-            ay=y0 - (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
-            x=x1 - (WIDE / 2 if x1 > x0 else 0),
-            y=y1 + (0 if sideways else HIGH / 2 * (1 if y1 < y0 else -1)) * (x1 == x0),
-            xref="x",
-            yref="y",
-            axref="x",
-            ayref="y",
-            text="",
-            showarrow=True,
-            arrowhead=3,
-            arrowcolor="#555555",
-        )
+        across = WIDE / 2 * (x1 > x0)  # from edge to edge: sideways, or straight up or down
+        along = HIGH / 2 * (1 if y1 < y0 else -1) * (x1 == x0 and y1 != y0)
+        figure.add_annotation(ax=x0 + across, ay=y0 - along, x=x1 - across, y=y1 + along, showarrow=True, **look)
     figure.update_xaxes(visible=False, range=[-0.5, 3.5])
     figure.update_yaxes(visible=False, range=[-1.4, 0.4])
-    figure.update_layout(
-        width=drawing.WIDTH,
-        height=260,
-        margin={"l": 5, "r": 5, "t": 5, "b": 5},
-        font=drawing.FONT,
-        plot_bgcolor="white",
-    )
+    margin = {"l": 5, "r": 5, "t": 5, "b": 5}
+    figure.update_layout(width=drawing.WIDTH, height=260, margin=margin, font=drawing.FONT, plot_bgcolor="white")
     return figure
 
 
@@ -123,13 +91,9 @@ def shape_figure(config: K2Config) -> go.Figure:
         "expert width": "moe_intermediate_size",
         "vocabulary": "vocab_size",
     }
-    data = {
-        "labels": list(fields),
-        "bars": {
-            "this profile": [getattr(config, name) for name in fields.values()],
-            "Kimi K2": [getattr(released, name) for name in fields.values()],
-        },
-    }
+    models = {"this profile": config, "Kimi K2": released}
+    sizes = {title: [getattr(model, name) for name in fields.values()] for title, model in models.items()}
+    data = {"labels": list(fields), "bars": sizes}
     return figures.bars(data, y="size", log_y=True, title="The same parts, other numbers")
 
 

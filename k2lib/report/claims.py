@@ -11,6 +11,7 @@ rule, not the value. What surprised: most claims are honest only with `by`, sinc
 threshold by luck.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,22 +44,19 @@ class Rule:
         number = getattr(record, self.by)
         if number is None:
             raise ValueError(f"claim {record.id!r} is judged by {self.by!r}: record it with {self.by}=…")
-        test: dict[str, Callable[[], bool]] = {
-            "below": lambda: number < self.bound,
-            "above": lambda: number > self.bound,
-            "equals": lambda: number == self.bound,
-            "between": lambda: self.bound[0] <= number <= self.bound[1],
-            "near": lambda: abs(number - self.bound) <= self.within * abs(self.bound),
-        }
-        return test[self.kind]()
+        if self.kind == "between":
+            return self.bound[0] <= number <= self.bound[1]
+        if self.kind == "near":
+            return abs(number - self.bound) <= self.within * abs(self.bound)
+        return {"below": operator.lt, "above": operator.gt, "equals": operator.eq}[self.kind](number, self.bound)
 
     def __str__(self) -> str:
         number = {"value": "", "low": "the interval's lower end ", "high": "the interval's upper end "}[self.by]
-        text = {
-            "between": lambda: "between {:g} and {:g}".format(*self.bound),
-            "near": lambda: f"within {100 * self.within:g}% of {self.bound:g}",
-        }.get(self.kind, lambda: f"{self.kind} {self.bound:g}")
-        return number + text()
+        if self.kind == "between":
+            return number + "between {:g} and {:g}".format(*self.bound)
+        if self.kind == "near":
+            return f"{number}within {100 * self.within:g}% of {self.bound:g}"
+        return f"{number}{self.kind} {self.bound:g}"
 
 
 @dataclass(frozen=True)

@@ -29,18 +29,11 @@ class Watched(Engine):
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 watch.current += 1
 
-        client = PapermillNotebookClient(
-            nb_man,
-            kernel_name=kernel_name,
-            timeout=cell_timeout,
-            startup_timeout=START_TIMEOUT,
-            on_cell_execute=cell_executes,
-            extra_arguments=["--log-level=ERROR"],
-            log=logging.getLogger("papermill"),
-            config=TRANSPORT,
-        )
-        watch.client = client
-        client.execute()
+        limits = {"timeout": cell_timeout, "startup_timeout": START_TIMEOUT}
+        quiet = {"extra_arguments": ["--log-level=ERROR"], "log": logging.getLogger("papermill")}
+        how = limits | quiet | {"kernel_name": kernel_name, "on_cell_execute": cell_executes, "config": TRANSPORT}
+        watch.client = PapermillNotebookClient(nb_man, **how)
+        watch.client.execute()
 
 
 papermill_engines.register("watched", Watched)
@@ -49,15 +42,6 @@ papermill_engines.register("watched", Watched)
 def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch) -> None:
     """Executes `source` with the parameters in its own folder and writes `output` after every cell."""
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
-    papermill.execute_notebook(
-        source,
-        output,
-        parameters,
-        engine_name="watched",
-        kernel_name="python3",
-        language="python",
-        cwd=source.parent,
-        progress_bar=False,
-        watch=watch,
-        cell_timeout=cell_timeout,
-    )
+    python = {"kernel_name": "python3", "language": "python", "cwd": source.parent}
+    watched = {"engine_name": "watched", "progress_bar": False, "watch": watch, "cell_timeout": cell_timeout}
+    papermill.execute_notebook(source, output, parameters, **python, **watched)

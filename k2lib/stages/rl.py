@@ -11,8 +11,7 @@ from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.stage import stage
 from k2lib.stages.training import snapshot
-from k2lib.train import Checkpoint, load_checkpoint, save_checkpoint
-from k2lib.train import sft as finetune
+from k2lib.train import Checkpoint, finetune, load_checkpoint, save_checkpoint
 
 
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:

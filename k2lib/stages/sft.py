@@ -10,8 +10,7 @@ from k2lib.stages.base import base
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.stage import stage
 from k2lib.stages.training import decay, finish, snapshot
-from k2lib.train import Checkpoint, load_checkpoint, train
-from k2lib.train import sft as finetune
+from k2lib.train import Checkpoint, finetune, load_checkpoint, train
 
 
 def sft(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkpoint:

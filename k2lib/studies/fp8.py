@@ -7,8 +7,8 @@ import torch
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
+from k2lib.memory.activations import ActivationStore
 from k2lib.memory.policy import Policy
-from k2lib.memory.store import ActivationStore
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import MemorySize

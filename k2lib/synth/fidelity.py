@@ -48,12 +48,12 @@ _NAMELESS = frozenset(
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Fidelity:
     faithful: bool
     reasons: tuple[str, ...]  # one sentence each; empty if it is faithful
 
 
-def verify(source: str, rewrite: str) -> Verdict:
+def verify(source: str, rewrite: str) -> Fidelity:
     """The mechanical verdict on one rewrite."""
     reasons = [
         *_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),
@@ -66,7 +66,7 @@ def verify(source: str, rewrite: str) -> Verdict:
     ]
     if len(_NEGATION.findall(source)) != len(_NEGATION.findall(rewrite)):
         reasons.append("the number of negations differs")
-    return Verdict(not reasons, tuple(reasons))
+    return Fidelity(not reasons, tuple(reasons))
 
 
 def _counted(kind: str, before: list[str], after: list[str]) -> list[str]:

@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from k2lib.llm import ChatModel
 from k2lib.places import DATA
-from k2lib.synth.fidelity import Verdict, verify
+from k2lib.synth.fidelity import Fidelity, verify
 
 PROMPTS = DATA / "prompts"
 EXCERPT, PIECE = 4096, 256  # tokens, Figure 4 of the paper
@@ -29,7 +29,7 @@ class Rephrasing:
     style: str
     model: str
     seed: int
-    verdict: Verdict
+    verdict: Fidelity
 
 
 def styles() -> list[str]:
@@ -80,7 +80,7 @@ async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) ->
     rewritten = "\n\n".join(written)
     reasons = verify(text, rewritten).reasons + (("the model stopped at its token limit",) if stopped else ())
     source = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Rephrasing(rewritten, source, style, model.model, seed, Verdict(not reasons, reasons))
+    return Rephrasing(rewritten, source, style, model.model, seed, Fidelity(not reasons, reasons))
 
 
 async def rephrase_all(

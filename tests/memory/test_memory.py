@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from k2lib import K2Config, K2Model
 from k2lib.memory import ActivationStore, MemoryMeter, Policy, dequantize_fp8, k2_policy, quantize_fp8, recompute
-from k2lib.memory.planner import state_bytes
 from k2lib.memory.policy import kind_of
 from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
+from k2lib.parallel.plan import state_bytes
 from k2lib.profiles import SMOKE
-from k2lib.studies.activations import kept_bytes
+from k2lib.studies.kept import kept_bytes
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
 

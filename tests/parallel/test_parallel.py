@@ -13,7 +13,7 @@ from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
 from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
-from k2lib.parallel.planner import Plan, parameters_per_gpu
+from k2lib.parallel.plan import Plan, parameters_per_gpu
 from k2lib.profiles import SMOKE
 
 pytestmark = pytest.mark.slow

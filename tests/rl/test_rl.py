@@ -20,7 +20,7 @@ from k2lib.rl import k2_policy_loss
 from k2lib.rl.policy import OVERLONG, policy_gradients, reward
 from k2lib.rl.trainer import set_aside, temperature_at, train_rl
 from k2lib.train import Snapshot
-from k2lib.train.sft import batches
+from k2lib.train.finetune import batches
 from k2lib.train.step import update
 
 

@@ -9,10 +9,10 @@ from k2lib import closure
 from k2lib.corpus.world import STYLES, World, phrases
 from k2lib.llm import ScriptedChat
 from k2lib.llm.protocol import Reply, Usage
+from k2lib.report.show import inert
 from k2lib.synth import fidelity, rephrase
 from k2lib.synth.corruptions import corrupt
 from k2lib.synth.fidelity import verify
-from k2lib.synth.show import inert
 
 WORLD = World.generate(0, 40)
 RNG = random.Random(0)

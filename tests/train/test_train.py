@@ -10,7 +10,7 @@ from k2lib import K2Config, K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
-from k2lib.train.sft import batches
+from k2lib.train.finetune import batches
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2})
 

@@ -1,6 +1,6 @@
 """Trains a model for a few steps on one process, in a pipeline, or with shared experts; the same weights and batches each time.
 
-    python -m torch.distributed.run --nproc_per_node 2 -m k2lib.parallel.train JOB.json
+    python -m torch.distributed.run --nproc_per_node 2 -m k2lib.parallel.job JOB.json
 
 JOB.json: {"mode": "single" | "pipeline" | "experts", "config", "steps", "batch_size", "seq_len", "microbatches", "virtual", "lr",
 "seed", "shards", "out"}. Process 0 writes the losses to `out`, each process its timings beside it.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from k2lib import machine
+from k2lib.memory.activations import ActivationStore
 from k2lib.memory.policy import Policy, recompute
-from k2lib.memory.store import ActivationStore
 from k2lib.model import K2Model
 
 

@@ -22,16 +22,7 @@ from k2lib.memory.fp8 import dequantize_fp8, quantize_fp8
 from k2lib.memory.policy import Policy, kind_of
 
 SMALLEST = 4096  # elements: smaller tensors are kept as they are
-_PASSIVE = {
-    "ToCopyBackward0",
-    "TBackward0",
-    "TransposeBackward0",
-    "ViewBackward0",
-    "UnsafeViewBackward0",
-    "PermuteBackward0",
-    "UnsqueezeBackward0",
-    "SelectBackward0",
-}
+_PASSIVE = {f"{name}Backward0" for name in "ToCopy T Transpose View UnsafeView Permute Unsqueeze Select".split()}
 
 
 @dataclass
@@ -84,17 +75,9 @@ class ActivationStore:
             self._stack.pop()
 
     def _pack(self, tensor: Tensor) -> _Kept:
-        storage = StorageWeakRef(
-            tensor.untyped_storage()
-        )  # its address is not given to another storage while we hold it
-        key = (
-            storage.cdata,
-            tensor.storage_offset(),
-            tuple(tensor.shape),
-            tensor.stride(),
-            tensor.dtype,
-            tensor._version,
-        )
+        storage = StorageWeakRef(tensor.untyped_storage())  # no other storage gets its address while we hold it
+        view = (tensor.storage_offset(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+        key = (storage.cdata, tensor._version, view)
         if key not in self._seen:
             self._storages.append(storage)
             self._seen[key] = self._keep(tensor, key)
@@ -114,12 +97,9 @@ class ActivationStore:
             host = tensor.detach().to(machine.HOST, copy=True)
             self.host_bytes += host.numel() * host.element_size()
             return _Kept(host=host, like=like)
-        if not any(
-            seen[0] == key[0] and seen[5] == key[5] for seen in self._seen
-        ):  # another view of the same storage is free
-            self.bytes_by_kind[kind] += (
-                tensor.untyped_storage().nbytes() if tensor._is_view() else tensor.numel() * tensor.element_size()
-            )
+        if not any(seen[:2] == key[:2] for seen in self._seen):  # another view of the same storage is free
+            whole = tensor.untyped_storage().nbytes()
+            self.bytes_by_kind[kind] += whole if tensor._is_view() else tensor.numel() * tensor.element_size()
         return _Kept(tensor=tensor)
 
     @staticmethod
