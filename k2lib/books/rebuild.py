@@ -4,7 +4,6 @@ Outputs and execution counts are committed, because GitHub shows them and nbval 
 changed, the files are byte-identical.
 """
 
-import os
 import tempfile
 import time
 from pathlib import Path
@@ -42,26 +41,18 @@ def build(names: list[str] | None = None, folder: Path = NOTEBOOKS) -> int:
 
 def check(names: list[str] | None = None) -> int:
     """Prints what is wrong with the committed notebooks, changing nothing; 0 when all is well."""
-    faults = [
-        (step.path.name, fault)
-        for step in chosen(steps(PROFILE), names or [], None)
-        for fault in hygiene.problems(step.path)
-    ]
-    for name, fault in faults:
-        print(f"{name}: {fault}")
-    return 1 if faults else 0
+    faulty = 0
+    for step in chosen(steps(PROFILE), names or [], None):
+        for fault in hygiene.problems(step.path):
+            faulty += 1
+            print(f"{step.path.name}: {fault}")
+    return 1 if faulty else 0
 
 
 def execute(step: Step) -> nbformat.NotebookNode:
     """The notebook as it is after a run with its default parameters, figures with pictures; the file is not touched."""
-    settings = {"K2_PNG": "1", "K2_COMMAND": "k2 notebooks"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            done = Path(folder) / step.path.name
-            engine.run(step.path, done, {}, profiles.get(PROFILE).cell_timeout, Watch())
-            return nbformat.read(done, as_version=4)
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+    environment = {"K2_PNG": "1", "K2_COMMAND": "k2 notebooks"}
+    with tempfile.TemporaryDirectory() as folder:
+        done = Path(folder) / step.path.name
+        engine.run(step.path, done, {}, profiles.get(PROFILE).cell_timeout, Watch(), environment)
+        return nbformat.read(done, as_version=4)

@@ -44,19 +44,21 @@ def reproduce(
     plan = steps(profile, notebooks, seed)
     wanted = chosen(plan, only or [], start)
     root = artifacts(profile)
-    with _alone(root), _signals(), _environment(root, profile) as progress_file:
+    # what the kernels get: where results lie, where to tell progress, the command for the provenance
+    environment = {"K2_ARTIFACTS": str(root.parent.resolve()), "K2_PROGRESS_FILE": str(root / "progress.json")}
+    environment |= {"K2_COMMAND": f"k2 reproduce --profile {profile}", "K2_PNG": "0"}
+    with _alone(root), _signals():
         pending = [step for step in wanted if force or not step.is_done()]
         expected = seconds(sizes) | {s.name: took for s in pending if (took := s.last_seconds()) is not None}
-        print(
-            _announcement([s.name for s in pending], expected, machine.threads(most=sizes.threads)), end="", flush=True
-        )
-        bar, failures = Bar(pending, expected, progress_file), []
+        names, threads = [step.name for step in pending], machine.threads(most=sizes.threads)
+        print(_announcement(names, expected, threads), end="", flush=True)
+        bar, failures = Bar(pending, expected, root / "progress.json"), []
         for step in wanted:
             if step not in pending:
                 print(f"[{step.name[:2]}] {step.name}: up to date", flush=True)
                 continue
             try:
-                _run(step, sizes.cell_timeout, bar)
+                _run(step, sizes.cell_timeout, bar, environment)
             except NotebookFailed as failure:
                 failures.append(failure)
                 bar.finished(step, 0)
@@ -82,20 +84,18 @@ def _announcement(names: list[str], expected: dict[str, float], threads: int) ->
     lines += [f"  {name:22} {clock(expected[name]):>8}" for name in known]
     lines += [f"  {'together, roughly':22} {clock(total):>8}"]
     if total > LONG:
-        lines.append(
-            f"That is more than {LONG // 3600} hours; `make reproduce PROFILE=smoke` shows every step in minutes."
-        )
+        lines.append(f"More than {LONG // 3600} hours; `make reproduce PROFILE=smoke` shows every step in minutes.")
     return "\n".join(lines) + "\n"
 
 
-def _run(step: Step, cell_timeout: int, bar: Bar) -> float:
-    """Runs one step while showing progress; its seconds. NotebookFailed or KeyboardInterrupt pass through."""
+def _run(step: Step, cell_timeout: int, bar: Bar, environment: dict[str, str]) -> None:
+    """Runs one step while showing progress. NotebookFailed or KeyboardInterrupt pass through."""
     step.marker.unlink(missing_ok=True)
     watch, started, errors = Watch(), time.monotonic(), []
 
     def work() -> None:
         try:
-            execute(step, cell_timeout, watch)
+            execute(step, cell_timeout, watch, environment)
         except BaseException as error:  # handed to the main thread
             errors.append(error)
 
@@ -110,13 +110,14 @@ def _run(step: Step, cell_timeout: int, bar: Bar) -> float:
         worker.join(timeout=10)
         bar.say(f"stopped in {step.name}, {watch.cell()}; the same command goes on from there")
         raise
+    finally:
+        Path(environment["K2_PROGRESS_FILE"]).unlink(missing_ok=True)
     if errors:
         raise errors[0]
     seconds = time.monotonic() - started
     step.mark_done(seconds)
     bar.finished(step, seconds)
     bar.say(f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}")
-    return seconds
 
 
 def _explain(failure: NotebookFailed) -> str:
@@ -163,20 +164,3 @@ def _signals() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _environment(root: Path, profile: str) -> Iterator[Path]:
-    """What the kernels inherit: where results lie, where to tell progress, and the command for the provenance."""
-    progress_file = root / "progress.json"
-    command = f"k2 reproduce --profile {profile}"
-    settings = {"K2_ARTIFACTS": str(root.parent.resolve()), "K2_PROGRESS_FILE": str(progress_file)}
-    settings |= {"K2_COMMAND": command, "K2_PNG": "0"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield progress_file
-    finally:
-        progress_file.unlink(missing_ok=True)
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})

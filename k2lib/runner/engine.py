@@ -4,6 +4,7 @@ Imported only when a notebook really runs: papermill takes a second to load.
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 
@@ -24,7 +25,7 @@ class Watched(Engine):
     """Runs a notebook like papermill's own engine and keeps `watch` informed."""
 
     @classmethod
-    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, cell_timeout, **_):
+    def execute_managed_notebook(cls, nb_man, kernel_name, *, watch, cell_timeout, environment, **_):
         def cell_executes(cell, cell_index):
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 watch.current += 1
@@ -33,15 +34,18 @@ class Watched(Engine):
         quiet = {"extra_arguments": ["--log-level=ERROR"], "log": logging.getLogger("papermill")}
         how = limits | quiet | {"kernel_name": kernel_name, "on_cell_execute": cell_executes, "config": TRANSPORT}
         watch.client = PapermillNotebookClient(nb_man, **how)
-        watch.client.execute()
+        watch.client.execute(env=os.environ | environment)
 
 
 papermill_engines.register("watched", Watched)
 
 
-def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch) -> None:
-    """Executes `source` with the parameters in its own folder and writes `output` after every cell."""
+def run(source: Path, output: Path, parameters: dict, cell_timeout: int, watch, environment: dict[str, str]) -> None:
+    """Executes `source` with the parameters in its own folder and writes `output` after every cell.
+
+    `environment` holds variables that its kernel gets beside this process's own.
+    """
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # the runner reports failures itself
     python = {"kernel_name": "python3", "language": "python", "cwd": source.parent}
-    watched = {"engine_name": "watched", "progress_bar": False, "watch": watch, "cell_timeout": cell_timeout}
-    papermill.execute_notebook(source, output, parameters, **python, **watched)
+    watched = {"engine_name": "watched", "watch": watch, "cell_timeout": cell_timeout, "environment": environment}
+    papermill.execute_notebook(source, output, parameters, progress_bar=False, **python, **watched)

@@ -48,7 +48,7 @@ class Watch:
                 os.killpg(pid, signal.SIGKILL)  # Jupyter gives each kernel a session of its own
 
 
-def execute(step: Step, cell_timeout: int, watch: Watch) -> None:
+def execute(step: Step, cell_timeout: int, watch: Watch, environment: dict[str, str]) -> None:
     """Runs the notebook of `step`, each cell for at most `cell_timeout` seconds; NotebookFailed unless it all ran.
 
     Leaves the executed notebook at `step.executed`, or what there is of it at `step.failed`.
@@ -64,7 +64,8 @@ def execute(step: Step, cell_timeout: int, watch: Watch) -> None:
     before = _written(step)
     try:
         try:
-            engine.run(step.path, running, {"profile": step.profile, "seed": step.seed}, cell_timeout, watch)
+            parameters = {"profile": step.profile, "seed": step.seed}
+            engine.run(step.path, running, parameters, cell_timeout, watch, environment)
         except Exception as error:  # papermill, nbclient and jupyter_client each have their own
             raise NotebookFailed(step, watch.cell(), reason(error, cell_timeout)) from error
         _require_all_ran(step, nbformat.read(running, as_version=4), watch)

@@ -14,7 +14,7 @@ from k2lib.runner import NotebookFailed, reproduce
 from k2lib.runner.execute import Watch, execute
 from k2lib.runner.plan import steps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("artifacts")]
 
 COUNT = "import pathlib; f = pathlib.Path('runs.txt'); f.write_text((f.read_text() if f.exists() else '') + 'x')"
 
@@ -25,7 +25,7 @@ def run(make_path: Path, **options) -> int:
 
 def fails(path: Path, cell_timeout: int = 60) -> NotebookFailed:
     with pytest.raises(NotebookFailed) as caught:
-        execute(steps("smoke", path.parent)[0], cell_timeout, Watch())
+        execute(steps("smoke", path.parent)[0], cell_timeout, Watch(), {})
     return caught.value
 
 
@@ -132,7 +132,7 @@ def test_a_notebook_without_the_profile_parameter_is_refused(make):
     notebook.cells[1].source = "size = 1"
     nbformat.write(notebook, path)
     with pytest.raises(ValueError, match="no parameter 'profile'"):
-        execute(steps("smoke", path.parent)[0], 60, Watch())
+        execute(steps("smoke", path.parent)[0], 60, Watch(), {})
 
 
 def test_the_report_and_the_claims_table_are_printed_at_the_end(make, capsys, artifacts):

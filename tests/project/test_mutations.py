@@ -15,17 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIED = (
-    "k2lib",
-    "tests",
-    "data",
-    "notebooks",
-    "kernels",
-    "README.md",
-    "pyproject.toml",
-    "constraints.txt",
-    "environment.yml",
-)
+COPIED = "k2lib tests data notebooks kernels README.md pyproject.toml constraints.txt environment.yml".split()
 
 MUTATIONS = {
     "a clip without the square root": (
@@ -86,7 +76,7 @@ MUTATIONS = {
         "data/claims.yaml",
         "in transformers give the same logits",
         "in transformers give similar logits",
-        "tests/kit/test_repository.py::test_the_committed_verdicts_quote_the_claims_as_they_stand",
+        "tests/project/test_repository.py::test_the_committed_verdicts_quote_the_claims_as_they_stand",
     ),
 }
 
@@ -144,7 +134,7 @@ def test_a_changed_committed_number_is_caught(copy):
     content["records"][0]["value"] += 0.5
     path.write_text(json.dumps(content), encoding="utf-8")
     try:
-        done = run(copy, "tests/kit/test_repository.py::test_readmes_claims_table_is_current")
+        done = run(copy, "tests/project/test_repository.py::test_readmes_claims_table_is_current")
     finally:
         path.write_text(text, encoding="utf-8")
     assert done.returncode == 1, done.stdout[-1500:]

@@ -9,6 +9,8 @@ from waiting import FAR
 
 from k2lib import store
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 
 def make_file(calls: list):
     def make(folder):

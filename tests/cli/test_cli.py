@@ -8,6 +8,8 @@ from waiting import FAR
 
 from k2lib import cli
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 
 def k2(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, "-m", "k2lib.cli", *arguments], capture_output=True, text=True, timeout=FAR)

@@ -13,6 +13,8 @@ from k2lib.report.progress import progress
 from k2lib.report.provenance import provenance
 from k2lib.report.results import Reference
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}}
 
 

@@ -6,6 +6,8 @@ import pytest
 
 from k2lib import closure, stages
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 
 @pytest.fixture
 def copy(tmp_path, monkeypatch):

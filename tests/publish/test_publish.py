@@ -12,6 +12,8 @@ from k2lib.report.results import machine_folder, published_verdicts, references,
 from k2lib.runner import reproduce
 from k2lib.runner.plan import steps
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 
 @pytest.fixture
 def run(artifacts, monkeypatch):

@@ -8,7 +8,7 @@ from k2lib.books import rebuild as books
 from k2lib.report import picture
 from k2lib.report.ledger import Ledger
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("artifacts")]
 
 FIGURE = "import plotly.graph_objects as go\nb.show(go.Figure(go.Scatter(y=[1, 2])), 'line')"
 CLOCK = "import time\nprint(time.time())"

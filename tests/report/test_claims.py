@@ -6,6 +6,8 @@ from k2lib.report import claims
 from k2lib.report.claims import Claim, Rule
 from k2lib.report.ledger import Ledger, Record, ledger_path, plain
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 ENTRY = """
 - id: a-claim
   notebook: 03_muonclip

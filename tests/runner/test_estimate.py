@@ -11,6 +11,8 @@ from k2lib.runner import chain, estimate
 from k2lib.runner.bar import Bar
 from k2lib.runner.plan import NOTEBOOKS, steps
 
+pytestmark = pytest.mark.usefixtures("artifacts")
+
 
 def here(monkeypatch, gflops: float) -> None:
     monkeypatch.setenv("K2_DTYPE", "float32")
@@ -51,7 +53,7 @@ def test_what_lies_ahead_is_said_and_a_long_run_is_pointed_to_smoke(monkeypatch)
     short = chain._announcement(names, {"03_muonclip": 750.0}, 2)
     assert "33 GFLOP/s in float32 on 2 threads; expected here" in short and "03_muonclip               12:30" in short
     assert "smoke" not in short
-    assert "more than 2 hours; `make reproduce PROFILE=smoke`" in chain._announcement(names, {"03_muonclip": 7500.0}, 2)
+    assert "More than 2 hours; `make reproduce PROFILE=smoke`" in chain._announcement(names, {"03_muonclip": 7500.0}, 2)
     assert chain._announcement(["99_unknown"], {}, 2) == ""
 
 
