@@ -29,7 +29,7 @@ def message(name, arguments):
 def test_every_evolved_tool_passes_the_lint_and_there_are_many():
     assert not [p for app in APPS for spec in app.specs for p in lint(spec)]
     found = tasks.coverage(APPS)
-    assert found["domains"] == len(DOMAINS) == 7
+    assert found["domains"] == len(DOMAINS) >= 7
     assert found["tool names"] >= 40
 
 
@@ -58,7 +58,7 @@ def test_tasks_are_deterministic_disjoint_and_of_every_difficulty():
     ]
     assert not wishes[0] & wishes[1]
     assert {t.difficulty for t in TRAIN} == {"single call", "asks first", "multi-step"}
-    assert len({t.application.domain.name for t in TRAIN}) == 7
+    assert {t.application.domain.name for t in TRAIN} == set(DOMAINS)
 
 
 def test_the_reference_calls_reach_the_rubrics_state():

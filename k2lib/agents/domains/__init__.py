@@ -1,4 +1,4 @@
-"""Seven small worlds that tools act on, with real state: the ground on which trajectories are simulated and judged.
+"""Small worlds that tools act on, with real state: the ground on which trajectories are simulated and judged.
 
 To add one, write a file with a `DOMAIN` and name it here.
 """

@@ -1,0 +1,45 @@
+"""Comparisons with peers run, agree with them, and end with one line of JSON."""
+
+import json
+
+import pytest
+
+from k2lib.bench import decode, model
+from k2lib.cli import main
+from k2lib.cli.bench import NAMES
+from k2lib.places import PACKAGE
+from k2lib.profiles import SMOKE
+
+SMALL = SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, artifacts):
+    """Sizes that take a second."""
+    for module in (model, decode):
+        monkeypatch.setattr(module, "CONFIG", SMALL)
+    for name, value in {"SEQUENCES": 2, "PROMPT": 8, "NEW": 4}.items():
+        monkeypatch.setattr(decode, name, value)
+    monkeypatch.setattr(model, "BATCH", 2)
+    monkeypatch.setattr(model, "LENGTH", 16)
+
+
+def test_decoding_says_the_peers_tokens_and_reports_both_times(capsys):
+    found = decode.run("float32", rounds=2)
+    assert found == json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert found["extra"]["k2lib"]["equal tokens"] == 1.0
+    assert all(times["rounds"] == 2 and times["median"] > 0 for times in found["seconds"].values())
+
+
+def test_a_training_step_is_timed_beside_the_peers(capsys):
+    found = model.run("float32", rounds=1)
+    assert list(found["seconds"]) == ["k2lib", "transformers", "transformers, eager attention"]
+    assert found["extra"]["k2lib"]["share of the GEMM rate"] > 0
+    assert found["provenance"]["versions"]["transformers"]
+
+
+def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):
+    files = {path.stem for path in (PACKAGE / "bench").glob("*.py")} - {"__init__", "rounds"}
+    assert set(NAMES) == files
+    assert main(["bench", "decode", "--compiled"]) == 2
+    assert "an option of `k2 bench model`" in capsys.readouterr().err
