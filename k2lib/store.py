@@ -4,7 +4,7 @@ A result is a directory, `artifacts/<profile>/store/<name>-<hash>/`. The hash is
 seeds), the code that makes it (`k2lib.closure`) and PyTorch's version, so an edited trainer trains again and an edited
 figure does not. The maker writes into a temporary directory that is renamed when it is complete: a
 kill at any moment leaves either the whole result or none. A file lock lets two notebooks that start together share one
-computation. What surprised: no notebook has to know any other notebook, and each of them runs alone.
+computation. So no notebook has to know another, and each runs alone.
 """
 
 import dataclasses

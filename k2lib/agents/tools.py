@@ -7,6 +7,7 @@ import. Both are total: whatever they are given they answer, in time linear in i
 
 import json
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 
 import jsonschema
@@ -79,8 +80,7 @@ def _lint_schema(schema: object, where: str, depth: int) -> list[str]:
     kind, branches, required = schema.get("type"), schema.get("anyOf"), schema.get("required", [])
     properties, extra = schema.get("properties", {}), schema.get("additionalProperties", False)
     if "anyOf" in schema:
-        problems += [f"{where}: type belongs inside the branches of anyOf"] if "type" in schema else []
-        problems += [] if isinstance(branches, list) and branches else [f"{where}: anyOf must be a list of schemas"]
+        problems += _lint_branches(branches, "type" in schema, where)
     elif kind not in _TYPES:
         problems.append(f"{where}: type must be one of {', '.join(_TYPES)}")
     if "enum" in schema:
@@ -90,10 +90,20 @@ def _lint_schema(schema: object, where: str, depth: int) -> list[str]:
     if not isinstance(required, list) or any(not isinstance(name, str) or name not in properties for name in required):
         problems.append(f"{where}: required must list names of properties")
     children = [(f"{where}.{name}", child) for name, child in properties.items()]
-    children += [(f"{where}.anyOf", branch) for branch in (branches if isinstance(branches, list) else [])]
-    children += [(f"{where}.items", schema["items"])] if "items" in schema else []
-    children += [] if isinstance(extra, bool) else [(f"{where}.additionalProperties", extra)]
+    if isinstance(branches, list):
+        children += [(f"{where}.anyOf", branch) for branch in branches]
+    if "items" in schema:
+        children.append((f"{where}.items", schema["items"]))
+    if not isinstance(extra, bool):
+        children.append((f"{where}.additionalProperties", extra))
     return problems + [problem for name, child in children for problem in _lint_schema(child, name, depth + 1)]
+
+
+def _lint_branches(branches: object, typed: bool, where: str) -> Iterator[str]:
+    if typed:
+        yield f"{where}: type belongs inside the branches of anyOf"
+    if not (isinstance(branches, list) and branches):
+        yield f"{where}: anyOf must be a list of schemas"
 
 
 def _lint_enum(enum: object, kind: object, where: str) -> list[str]:

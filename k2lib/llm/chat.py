@@ -6,6 +6,7 @@ a turn. And parsing is total: any token list gives a `Parsed` with the faults it
 and yields no call that it did not understand completely.
 """
 
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -98,15 +99,9 @@ def parse(text: str) -> Parsed:
 def parse_ids(ids: list[int], tokenizer: Tokenizer) -> Parsed:
     """An assistant turn given as token ids: only a real control id counts, text that spells one stays text."""
     pieces: list[tuple[str, bool]] = []
-    plain: list[int] = []
-    for token in [*ids, None]:
-        name = None if token is None else tokenizer.control_name(token)
-        if token is None or name:
-            pieces += [(tokenizer.decode(plain), False)] if plain else []
-            pieces += [(name, True)] if name else []
-            plain = []
-        else:
-            plain.append(token)
+    for name, run in itertools.groupby(ids, key=tokenizer.control_name):
+        tokens = list(run)
+        pieces += [(tokenizer.decode(tokens), False)] if name is None else [(name, True)] * len(tokens)
     return _parse(pieces)
 
 

@@ -7,7 +7,7 @@ enough to test it. A notebook only records; the rule gives the verdict. Rules ar
     {below: 0.02}   {above: 0.5}   {equals: 10}   {between: [90, 110]}   {near: 32.6, within: 0.02}
 
 (`within` is relative) and may add `by: low` or `by: high`: then that end of the recorded interval must satisfy the
-rule, not the value. What surprised: most claims are honest only with `by`, since a mean over three seeds passes many a
+rule, not the value. Most claims are honest only with `by`, since a mean over three seeds passes many a
 threshold by luck.
 """
 

@@ -30,9 +30,10 @@ def read(text: str) -> tuple[str, list[tuple[str, str]], list[str]]:
         if match := opening.match(text):
             person, facts, rest = match["n"], [], []
             for sentence in _SENTENCE.split(text[match.end() :].strip()):
-                fact = _fact(sentence, person)
-                facts += [fact] if fact else []
-                rest += [] if fact or not sentence else [sentence]
+                if fact := _fact(sentence, person):
+                    facts.append(fact)
+                elif sentence:
+                    rest.append(sentence)
             if facts:
                 return person, facts, rest
     return "", [], _SENTENCE.split(text)
