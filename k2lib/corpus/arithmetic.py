@@ -55,19 +55,16 @@ def check(answer: str, problem: MathProblem) -> bool:
     return bool(numbers) and len(numbers[-1]) < 12 and int(numbers[-1]) == int(problem.answer)
 
 
-def conversation(problem: MathProblem) -> list[dict]:
-    """The problem and its worked answer as chat messages."""
-    answer = f"{problem.steps} Answer: {problem.answer}"
-    return [{"role": "user", "content": problem.question}, {"role": "assistant", "content": answer}]
+def solution(problem: MathProblem) -> str:
+    """The worked answer, as the corpus and the conversations give it."""
+    return f"{problem.steps} Answer: {problem.answer}"
 
 
 def documents(n: int, seed: int, largest: int = LARGEST) -> Iterator[Document]:
     """Worked problems, four to a document."""
     made = problems(n, seed, largest=largest)
     for start in range(0, len(made), 4):
-        text = "\n\n".join(
-            f"Problem: {p.question}\nSolution: {p.steps} Answer: {p.answer}" for p in made[start : start + 4]
-        )
+        text = "\n\n".join(f"Problem: {p.question}\nSolution: {solution(p)}" for p in made[start : start + 4])
         yield Document(text, f"problems {start} to {start + 3}, seed {seed}", "math", LICENCE)
 
 

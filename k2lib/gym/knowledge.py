@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 
 from k2lib.corpus.world import QA, question_text
-from k2lib.gym.problem import SingleTurn, single_turn_row
+from k2lib.gym.problem import Question
 
 
 @dataclass(frozen=True)
-class Knowledge:
+class Knowledge(Question):
     qa: QA
 
     kind = "knowledge"
@@ -15,22 +15,15 @@ class Knowledge:
 
     @property
     def plain(self) -> str:
-        return question_text(self.qa.question)
+        return question_text(self.asks)
 
     @property
-    def messages(self) -> list[dict]:
-        return [{"role": "user", "content": self.qa.question}]
+    def asks(self) -> str:
+        return self.qa.question
 
     @property
-    def tools(self) -> list[dict]:
-        return []
+    def answer(self) -> str:
+        return self.qa.answer
 
-    def demonstration(self) -> dict:
-        messages = [*self.messages, {"role": "assistant", "content": self.qa.answer}]
-        return single_turn_row(self.kind, messages, self._right)
-
-    def episode(self) -> SingleTurn:
-        return SingleTurn(self.messages, self._right, [])
-
-    def _right(self, answer: str) -> bool:
+    def right(self, answer: str) -> bool:
         return answer.strip().lower().startswith(self.qa.answer.lower())

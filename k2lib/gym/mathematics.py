@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from k2lib.corpus import arithmetic
 from k2lib.corpus.arithmetic import MathProblem
-from k2lib.gym.problem import SingleTurn, single_turn_row
+from k2lib.gym.problem import Question
 
 
 @dataclass(frozen=True)
-class Mathematics:
+class Mathematics(Question):
     problem: MathProblem
 
     kind = "mathematics"
@@ -16,21 +16,15 @@ class Mathematics:
 
     @property
     def plain(self) -> str:
-        return f"Problem: {self.problem.question}\nSolution:"
+        return f"Problem: {self.asks}\nSolution:"
 
     @property
-    def messages(self) -> list[dict]:
-        return [{"role": "user", "content": self.problem.question}]
+    def asks(self) -> str:
+        return self.problem.question
 
     @property
-    def tools(self) -> list[dict]:
-        return []
+    def answer(self) -> str:
+        return arithmetic.solution(self.problem)
 
-    def demonstration(self) -> dict:
-        return single_turn_row(self.kind, arithmetic.conversation(self.problem), self._right)
-
-    def episode(self) -> SingleTurn:
-        return SingleTurn(self.messages, self._right, [])
-
-    def _right(self, answer: str) -> bool:
+    def right(self, answer: str) -> bool:
         return arithmetic.check(answer, self.problem)

@@ -1,6 +1,6 @@
 """What a problem is: a prompt with tools, a demonstration for fine-tuning, and an episode that is played and scored.
 
-An episode goes turn by turn. Where one answer is all there is to play, it is a `SingleTurn`.
+An episode goes turn by turn. Where one answer is all there is to play, the problem is a `Question`.
 """
 
 from collections.abc import Callable
@@ -36,24 +36,53 @@ class Problem(Protocol):
 
 @dataclass
 class SingleTurn:
-    """An episode of one answer, which `check` scores. What could not be read of it counts as wrong."""
+    """An episode of one answer, which `right` judges. What could not be read of it counts as wrong."""
 
     messages: list[dict]
-    check: Callable[[str], bool]
     tools: list[dict]
+    right: Callable[[str], bool]
     over: bool = False
-    right: bool = False
+    solved: bool = False
 
     def step(self, message: dict, faults: list[str]) -> None:
         self.messages.append(message)
-        self.over, self.right = True, not faults and self.check(message["content"])
+        self.over, self.solved = True, not faults and self.right(message["content"])
 
     def score(self) -> float:
-        return float(self.right)
+        return float(self.solved)
 
 
-def single_turn_row(kind: str, messages: list[dict], check: Callable[[str], bool]) -> dict:
-    """The demonstration of a single-turn problem, checked like any answer."""
-    passed = check(messages[-1]["content"])
-    verdict = {"passed": passed, "reasons": [] if passed else ["the answer is wrong"]}
-    return {"kind": kind, "messages": messages, "tools": [], "verdict": verdict}
+class Question:
+    """A problem that is one question with one answer: a family gives `kind`, `budget`, `plain` and the three below."""
+
+    kind: str
+    budget: int
+    plain: str | None = None
+
+    @property
+    def asks(self) -> str:
+        raise NotImplementedError
+
+    @property
+    def answer(self) -> str:
+        """A right answer, as fine-tuning shall learn it."""
+        raise NotImplementedError
+
+    def right(self, answer: str) -> bool:
+        raise NotImplementedError
+
+    @property
+    def messages(self) -> list[dict]:
+        return [{"role": "user", "content": self.asks}]
+
+    @property
+    def tools(self) -> list[dict]:
+        return []
+
+    def demonstration(self) -> dict:
+        passed, messages = self.right(self.answer), [*self.messages, {"role": "assistant", "content": self.answer}]
+        verdict = {"passed": passed, "reasons": [] if passed else ["the answer is wrong"]}
+        return {"kind": self.kind, "messages": messages, "tools": [], "verdict": verdict}
+
+    def episode(self) -> SingleTurn:
+        return SingleTurn(self.messages, self.tools, self.right)

@@ -3,11 +3,14 @@
 import json
 
 import pytest
+import torch
+import torch.distributed as dist
 from waiting import FAR
 
-from k2lib import K2Config
+from k2lib import K2Config, K2Model
 from k2lib.corpus import packing
 from k2lib.corpus.documents import Document
+from k2lib.memory import Policy
 from k2lib.model.accounting import count_parameters
 from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
@@ -15,6 +18,7 @@ from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
 from k2lib.parallel.plan import Plan, parameters_per_gpu
 from k2lib.profiles import SMOKE
+from k2lib.studies.kept import kept_bytes
 
 pytestmark = pytest.mark.slow
 
@@ -64,6 +68,22 @@ def test_a_job_that_fails_shows_its_error(job):
 def test_a_job_that_hangs_is_stopped(job):
     with pytest.raises(RuntimeError, match="did not end within 1 seconds"):
         launch("single", **job | {"timeout": 1})
+
+
+def test_a_memory_policy_holds_where_experts_are_reached_across_processes(tmp_path):
+    torch.manual_seed(0)
+    model = K2Model(CONFIG)
+    sequences, fp8 = torch.randint(0, 320, (4, 65)), Policy(fp8=frozenset({"experts"}))
+    here = {policy: kept_bytes(model, sequences, policy, "float32") for policy in (Policy(), fp8)}
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/rendezvous", rank=0, world_size=1)
+    try:
+        shard_experts(model, 0, 1)
+        across = {policy: kept_bytes(model, sequences, policy, "float32") for policy in (Policy(), fp8)}
+    finally:
+        dist.destroy_process_group()
+    assert across[fp8].loss == pytest.approx(here[fp8].loss, abs=1e-5)
+    stored, plain = (across[policy].by_kind["experts"] for policy in (fp8, Policy()))
+    assert stored < 0.6 * plain and here[fp8].by_kind["experts"] <= stored
 
 
 def test_layouts_that_do_not_fit_are_named():

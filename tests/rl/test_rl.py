@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from k2lib import K2Config, K2Model
 from k2lib.gym.play import Played, play
-from k2lib.gym.problem import SingleTurn
+from k2lib.gym.problem import Question
 from k2lib.llm import chat
 from k2lib.model.moe import routers
 from k2lib.optim import MuonClip
@@ -84,21 +84,18 @@ def model(tiny_tokenizer):
 
 
 @dataclasses.dataclass(frozen=True)
-class Letters:
+class Letters(Question):
     """A problem whose answer must begin with a given letter, or hold it: learnable from nothing."""
 
     wanted: str
     anywhere: bool = False
-    kind, budget, plain, tools = "letters", 24, None, ()
+    kind, budget = "letters", 24
 
     @property
-    def messages(self):
-        return [{"role": "user", "content": f"say {self.wanted}"}]
+    def asks(self) -> str:
+        return f"say {self.wanted}"
 
-    def episode(self) -> SingleTurn:
-        return SingleTurn(self.messages, self._right, [])
-
-    def _right(self, answer: str) -> bool:
+    def right(self, answer: str) -> bool:
         return self.wanted in answer[:40] if self.anywhere else answer.strip().startswith(self.wanted)
 
 
