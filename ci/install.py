@@ -48,6 +48,10 @@ def install(python: Path, build: str = "") -> None:
             file.write_text(constraints_for(installed_torch(python), constraints, required_torch()))
         print(f"installing into {python.parent.parent} ({describe(present, build)}); this takes a minute or two")
         subprocess.run([*pip, "-c", str(file), "-e", f"{ROOT}[dev]"], check=True)
+        if subprocess.run([*pip, "-c", str(file), "-e", f"{ROOT}[kernels]"]).returncode:
+            print(
+                "NVRTC and CUDA's headers are not to be had here: the raw kernels will not be compiled", file=sys.stderr
+            )
     subprocess.run(
         [str(python), "-m", "ipykernel", "install", "--sys-prefix", *KERNEL_ENVIRONMENT],
         check=True,

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 HOST = torch.device("cpu")
+GPU = "cuda"  # the type of device that the raw kernels run on
 FASTER = 1.3  # bf16 is used where its products are that much faster than fp32's; less does not pay for its rounding
 DTYPES = ("float32", "bfloat16")
 SIZES = (256, 512, 1024)  # of the square products that are timed; a slow dtype never gets to the last

@@ -13,6 +13,7 @@ def _folder(name: str) -> Path:
 
 
 DATA, NOTEBOOKS, KERNELS = map(_folder, ("data", "notebooks", "kernels"))
+CUSIM = ROOT / "ci" / "cusim" if CHECKOUT else PACKAGE / "cusim"  # runs the kernels on a CPU
 
 
 def artifacts(profile: str) -> Path:

@@ -15,11 +15,13 @@ pytestmark = pytest.mark.slow
 
 USE = """
 from k2lib import K2Config, K2Model, places
+from k2lib.cuda import source
 from k2lib.evaluate import published
 from k2lib.llm import ScriptedChat
 from k2lib.report import claims, results
 from k2lib.synth import rephrase
 assert not places.CHECKOUT and "site-packages" in str(places.DATA), places.DATA
+assert "quantize_fp8" in source.names() and (places.CUSIM / "cusim.h").exists()
 assert len(claims.load()) > 10 and published.load("table1").rows and results.runs("laptop")
 assert rephrase.run(rephrase.rephrase(ScriptedChat(), "Ada Novak wrote a book.", "letter")).verdict.faithful
 """
