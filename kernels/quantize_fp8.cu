@@ -13,50 +13,16 @@
 //
 // What libraries do. vLLM and SGLang ship the same as per_token_group_quant; torch.compile fuses the formula into one
 // kernel, too. What they do not do is write it beside another product, which is why the next kernels build on this one.
-#include "common.cuh"
-
-constexpr int kThreads = 256, kValues = 8, kTile = 128;
-constexpr int kLanes = kTile / kValues;  // that hold one row of a tile
-
-template <class T> __device__ Vector<float, kValues> load_floats(const T* p, long long count, bool aligned) {
-    const auto in = load<kValues>(p, count, aligned);
-    Vector<float, kValues> out;
-#pragma unroll
-    for (int i = 0; i < kValues; ++i) out[i] = to_float(in[i]);
-    return out;
-}
-
-__device__ inline float largest(const Vector<float, kValues>& v) {  // fmaxf leaves a NaN out
-    float amax = 0;
-#pragma unroll
-    for (int i = 0; i < kValues; ++i) amax = fmaxf(amax, fabsf(v[i]));
-    return amax;
-}
-
-__device__ inline void store_fp8(fp8* p, const Vector<float, kValues>& v, float scale, long long count, bool aligned) {
-    Vector<fp8, kValues> out;
-#pragma unroll
-    for (int i = 0; i < kValues; ++i) out[i] = to_fp8(v[i] / scale);
-    store(p, out, count, aligned);
-}
+#include "fp8_tiles.cuh"
 
 // Tiles of 1 × 128. Grid: ⌈tiles / 16⌉ blocks of 256 threads.
 template <class T>
 __global__ void __launch_bounds__(kThreads)
 quantize_rows(const T* x, fp8* q, float* scales, long long rows, long long columns) {
-    const long long across = (columns + kTile - 1) / kTile, tiles = rows * across;
-    const long long tile = (blockIdx.x * (long long)kThreads + threadIdx.x) / kLanes;
-    if (tile / 2 * 2 >= tiles) return;  // a warp's two tiles leave together, for the shuffles need all lanes
-    const int lane = threadIdx.x % kLanes;
-    const long long row = tile / across, column = tile % across * kTile + lane * kValues;
-    const long long at = row * columns + column, count = tile < tiles ? columns - column : 0;
-    const bool aligned = columns % kValues == 0;
-
-    const auto v = load_floats(x + at, count, aligned);
-    const float scale = tile_scale(lanes_max<kLanes>(largest(v)));
-    if (tile >= tiles) return;
-    store_fp8(q + at, v, scale, count, aligned);
-    if (lane == 0) scales[tile] = scale;
+    const Place at = place(rows, columns);
+    if (at.warp_is_idle) return;
+    const long long first = at.row * columns + at.column;
+    stash(q + first, scales + at.tile, load_floats(x + first, at.count, at.aligned), at);
 }
 
 // Tiles of 128 × 128. Grid: ⌈columns / 128⌉ × ⌈rows / 128⌉ blocks of 256 threads.
@@ -69,7 +35,7 @@ quantize_blocks(const T* x, fp8* q, float* scales, long long rows, long long col
     const long long column = blockIdx.x * (long long)kTile + threadIdx.x % kLanes * kValues;
     const bool aligned = columns % kValues == 0;
 
-    Vector<float, kValues> v[kRounds];
+    Values v[kRounds];
     float amax = 0;
 #pragma unroll
     for (int i = 0; i < kRounds; ++i) {

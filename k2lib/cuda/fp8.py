@@ -1,4 +1,4 @@
-"""kernels/quantize_fp8.cu and kernels/dequantize_fp8.cu on matrices: shapes, grids, instances.
+"""The kernels of FP8 storage on matrices: shapes, grids, instances.
 
 `run` says where: `Kernel.__call__` on the tensors' GPU, `Kernel.simulate` on the CPU.
 """
@@ -30,7 +30,7 @@ def quantize(x: Tensor, tile_rows: int = 1, run: Callable = Kernel.__call__) -> 
     scale = torch.empty(down, across, dtype=torch.float32, device=x.device)
     by_rows = tile_rows == 1
     name = f"{'quantize_rows' if by_rows else 'quantize_blocks'}<{TYPES[x.dtype]}>"
-    grid = (-(-down * across * COLUMNS // (THREADS * VALUES)),) if by_rows else (across, down)
+    grid = _row_tiles(down, across) if by_rows else (across, down)
     run(Kernel("quantize_fp8", name, PARAMETERS), grid, (THREADS,), x, q, scale, rows, columns)
     return q, scale
 
@@ -45,3 +45,29 @@ def dequantize(
     kernel = Kernel("dequantize_fp8", f"dequantize<{TYPES[dtype]}, {tile_rows}>", PARAMETERS)
     run(kernel, grid, (THREADS,), q, scale, x, rows, columns)
     return x
+
+
+def swiglu(gate_up: Tensor, run: Callable = Kernel.__call__) -> tuple[Tensor, Tensor, Tensor]:
+    """kernels/swiglu_fp8.cu: gate_up [M, 2W] -> h [M, W], its stash q [M, 2W] and scale [M, 2⌈W/128⌉] fp32."""
+    (rows, width), gate_up = (gate_up.shape[0], gate_up.shape[1] // 2), gate_up.contiguous()
+    across = -(-width // COLUMNS)
+    h, q = gate_up.new_empty(rows, width), torch.empty_like(gate_up, dtype=torch.float8_e4m3fn)
+    scale = gate_up.new_empty(rows, 2 * across, dtype=torch.float32)
+    kernel = Kernel("swiglu_fp8", f"swiglu_forward<{TYPES[gate_up.dtype]}>", (Tensor,) * 4 + (int, int))
+    run(kernel, _row_tiles(rows, across), (THREADS,), gate_up, h, q, scale, rows, width)
+    return h, q, scale
+
+
+def swiglu_backward(dh: Tensor, q: Tensor, scale: Tensor, run: Callable = Kernel.__call__) -> Tensor:
+    """The gradient [M, 2W] of gate and up, of dh [M, W] and the stash."""
+    (rows, width), dh = dh.shape, dh.contiguous()
+    d_gate_up = dh.new_empty(rows, 2 * width)
+    kernel = Kernel("swiglu_fp8", f"swiglu_backward<{TYPES[dh.dtype]}>", (Tensor,) * 4 + (int, int))
+    grid = _row_tiles(rows, -(-width // COLUMNS))
+    run(kernel, grid, (THREADS,), dh, q.contiguous(), scale.contiguous(), d_gate_up, rows, width)
+    return d_gate_up
+
+
+def _row_tiles(rows: int, across: int) -> tuple[int]:
+    """The grid over tiles of 1 × 128, sixteen to a block."""
+    return (-(-rows * across * COLUMNS // (THREADS * VALUES)),)

@@ -1,5 +1,6 @@
 """What a kernel does, on any machine: some numbers in, some out, the error against fp64, the time (`k2 kernel run`)."""
 
+import re
 import time
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from k2lib import machine
-from k2lib.cuda import fp8
+from k2lib.cuda import fp8, source
 from k2lib.cuda.kernel import Kernel
 
 SHOWN = 4  # numbers of each row
@@ -35,6 +36,15 @@ def run(name: str, rows: int, columns: int, seed: int = 0) -> None:
     result = next(iter(made.values())).double().cpu()
     print(f"  error against fp64: {float((result - exact).norm() / exact.norm()):.2e} (relative, norm)")
     print(f"  time: {1e3 * seconds:.1f} ms" + ("" if on_gpu else ", which says nothing about a GPU"))
+
+
+def excerpt(file: str, entry: str) -> None:
+    """Displays one function of a file in kernels/: the paragraph that defines it, with the comment above."""
+    from IPython.display import Markdown, display
+
+    text = (source.KERNELS / file).read_text(encoding="utf-8")
+    found = next(part for part in text.split("\n\n") if re.search(rf"\b{entry}\(", part))
+    display(Markdown(f"```cuda\n{found.strip()}\n```"))
 
 
 def _quantize(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:

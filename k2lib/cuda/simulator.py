@@ -29,6 +29,17 @@ FLAGS = [
 FLAGS += ["-Wall", "-Wextra", "-Wno-unknown-pragmas"]
 
 
+def missing() -> str | None:
+    """Why kernels cannot be simulated on this machine, in a sentence; None if they can."""
+    if shutil.which("g++") is None:
+        return "the simulator compiles with g++, which is not here; install gcc's C++ compiler"
+    try:
+        source.headers()
+    except RuntimeError as error:
+        return str(error)
+    return None
+
+
 def launch(
     file: str, kernel: str, grid: tuple, block: tuple, arguments: list[np.generic], shared: int, order: int
 ) -> None:
@@ -53,8 +64,8 @@ def launch(
 
 @functools.cache
 def _library(file: str, kernel: str) -> ctypes.CDLL:
-    if shutil.which("g++") is None:
-        raise RuntimeError("the simulator compiles with g++, which is not here; install gcc's C++ compiler")
+    if reason := missing():
+        raise RuntimeError(reason)
     text = f'#include "cusim.h"\n{source.expand(file)}\nCUSIM_EXPORT(k0, {kernel})\n'
     runtime = [path.read_text(encoding="utf-8") for path in sorted(CUSIM.glob("*.h"))]
     flags = [*FLAGS, f"-I{CUSIM}", *(f"-isystem{place[2:]}" for place in source.headers())]

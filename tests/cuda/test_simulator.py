@@ -120,6 +120,7 @@ def test_nvrtc_compiles_every_kernel_without_a_gpu_and_says_where_one_does_not_c
         pytest.skip(str(error))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     kernels = [("quantize_fp8", f"quantize_{kind}<{t}>") for kind in ("rows", "blocks") for t in ("bf16", "float")]
+    kernels += [("swiglu_fp8", f"swiglu_{way}<{t}>") for way in ("forward", "backward") for t in ("bf16", "float")]
     kernels += [("dequantize_fp8", f"dequantize<{t}, {rows}>") for t in ("bf16", "float") for rows in (1, 128)]
     for arch in ("sm_80", "sm_90a"):
         for file, name in kernels:
