@@ -49,6 +49,23 @@ template <int Lanes> __device__ float lanes_max(float x) {  // over each aligned
     return x;
 }
 
+__device__ inline float warp_sum(float x) {
+#pragma unroll
+    for (int distance = 16; distance; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
+    return x;
+}
+template <int Threads> __device__ float block_sum(float x) {  // every thread gets the sum; may be called again at once
+    __shared__ float warps[Threads / 32];
+    x = warp_sum(x);
+    __syncthreads();  // whoever still reads the sum before
+    if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+    __syncthreads();
+    float sum = 0;
+#pragma unroll
+    for (int w = 0; w < Threads / 32; ++w) sum += warps[w];
+    return sum;
+}
+
 // The factor of a tile whose largest magnitude, NaN aside, is amax: amax/448; 1 for a tile of zeros or of next to nothing.
 __device__ inline float tile_scale(float amax) {
     const float scale = fminf(amax, kLargestFloat) / kLargestFp8;

@@ -30,7 +30,7 @@ def quantize(x: Tensor, tile_rows: int = 1, run: Callable = Kernel.__call__) -> 
     scale = torch.empty(down, across, dtype=torch.float32, device=x.device)
     by_rows = tile_rows == 1
     name = f"{'quantize_rows' if by_rows else 'quantize_blocks'}<{TYPES[x.dtype]}>"
-    grid = _row_tiles(down, across) if by_rows else (across, down)
+    grid = row_tiles(down, across) if by_rows else (across, down)
     run(Kernel("quantize_fp8", name, PARAMETERS), grid, (THREADS,), x, q, scale, rows, columns)
     return q, scale
 
@@ -54,7 +54,7 @@ def swiglu(gate_up: Tensor, run: Callable = Kernel.__call__) -> tuple[Tensor, Te
     h, q = gate_up.new_empty(rows, width), torch.empty_like(gate_up, dtype=torch.float8_e4m3fn)
     scale = gate_up.new_empty(rows, 2 * across, dtype=torch.float32)
     kernel = Kernel("swiglu_fp8", f"swiglu_forward<{TYPES[gate_up.dtype]}>", (Tensor,) * 4 + (int, int))
-    run(kernel, _row_tiles(rows, across), (THREADS,), gate_up, h, q, scale, rows, width)
+    run(kernel, row_tiles(rows, across), (THREADS,), gate_up, h, q, scale, rows, width)
     return h, q, scale
 
 
@@ -63,11 +63,11 @@ def swiglu_backward(dh: Tensor, q: Tensor, scale: Tensor, run: Callable = Kernel
     (rows, width), dh = dh.shape, dh.contiguous()
     d_gate_up = dh.new_empty(rows, 2 * width)
     kernel = Kernel("swiglu_fp8", f"swiglu_backward<{TYPES[dh.dtype]}>", (Tensor,) * 4 + (int, int))
-    grid = _row_tiles(rows, -(-width // COLUMNS))
+    grid = row_tiles(rows, -(-width // COLUMNS))
     run(kernel, grid, (THREADS,), dh, q.contiguous(), scale.contiguous(), d_gate_up, rows, width)
     return d_gate_up
 
 
-def _row_tiles(rows: int, across: int) -> tuple[int]:
+def row_tiles(rows: int, across: int) -> tuple[int]:
     """The grid over tiles of 1 × 128, sixteen to a block."""
     return (-(-rows * across * COLUMNS // (THREADS * VALUES)),)
