@@ -24,6 +24,10 @@ T atomicMax(T* p, std::type_identity_t<T> v) {
     return cusim::atomic(p, [v](T old) { return old < v ? v : old; });
 }
 template <class T>
+T atomicMin(T* p, std::type_identity_t<T> v) {
+    return cusim::atomic(p, [v](T old) { return v < old ? v : old; });
+}
+template <class T>
 T __ldg(const T* p) {
     return *p;
 }

@@ -3,12 +3,13 @@
 import re
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import torch
 from torch import Tensor
 
 from k2lib import machine
-from k2lib.cuda import fp8, source
+from k2lib.cuda import clip, fp8, logits, moe, norm, source
 from k2lib.cuda.kernel import Kernel
 
 SHOWN = 4  # numbers of each row
@@ -63,4 +64,66 @@ def _dequantize(rows: int, columns: int, where: torch.device, launch: Callable) 
     return {"q": q, "scale": scale}, {"x": x}, q.double().cpu() * factors
 
 
-SHOWS = {"quantize_fp8": _quantize, "dequantize_fp8": _dequantize}
+def _swiglu(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    x = torch.randn(rows, 2 * columns, device=where).bfloat16()
+    h, q, scale = fp8.swiglu(x, launch)
+    gate, up = x.double().cpu().chunk(2, -1)
+    return {"gate, up": x}, {"h": h, "q": q, "scale": scale}, gate * gate.sigmoid() * up
+
+
+def _add_rmsnorm(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    x, residual = (torch.randn(rows, columns, device=where).bfloat16() for _ in range(2))
+    h, y, rstd = norm.add_rmsnorm(x, residual, torch.ones_like(x[0]), 1e-6, launch)
+    wide = h.double().cpu()
+    exact = wide / (wide.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+    return {"x": x, "residual": residual}, {"y": y, "h": h, "rstd": rstd[:, None]}, exact
+
+
+def _router(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    experts, active = min(columns, moe.WARP * moe.MOST_PER_LANE), 8
+    scores = torch.randn(rows, experts, device=where)
+    gates, chosen = moe.choose(scores, torch.zeros(experts, device=where), min(active, experts), 1.0, launch)
+    best = scores.double().cpu().sigmoid().gather(1, chosen.cpu())
+    return {"logits": scores}, {"gates": gates, "chosen": chosen}, best / best.sum(-1, keepdim=True)
+
+
+def _moe_permute(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    x, active = torch.randn(rows, columns, device=where).bfloat16(), 8
+    order = torch.randperm(rows * active, device=where)
+    gates, place = torch.rand(rows, active, device=where), order.argsort().view(rows, active)
+    moved = moe.permute(x, order // active, launch)
+    out = moe.unpermute(moved, place, gates, launch)
+    exact = x.double().cpu() * gates.double().cpu().sum(-1, keepdim=True)
+    return {"x": x, "gates": gates}, {"sum": out, "rows": moved}, exact
+
+
+def _qk_clip(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    """As many heads as rows divided by eight, every other one clipped by half."""
+    heads = max(rows // 8, 1)
+    weight = torch.nn.Parameter(torch.randn(heads * 8, columns, device=where))
+    before, factors = weight.detach().clone(), torch.ones(heads, device=where)
+    factors[::2] = 0.5
+    clip.rescale([SimpleNamespace(weight=weight, heads=heads, start=0, stop=8)], [factors], launch)
+    exact = before.double().cpu() * factors.double().cpu().repeat_interleave(8)[:, None]
+    return {"weight": before, "factors": factors[:, None]}, {"clipped": weight.detach()}, exact
+
+
+def _max_logit(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:
+    """Four heads of as many tokens as rows, 64 numbers wide, whatever the columns."""
+    q, k = (torch.randn(4, rows, 64, device=where).bfloat16() for _ in range(2))
+    maxima, _ = logits.max_logits(q, k, 1.0, 0.0, launch)
+    scores = (q.double() @ k.double().transpose(1, 2)).cpu()
+    exact = scores.masked_fill(torch.ones(rows, rows, dtype=torch.bool).triu(1), -torch.inf).amax((1, 2))
+    return {"q": q, "k": k}, {"maxima": maxima[:, None]}, exact[:, None]
+
+
+SHOWS = {
+    "quantize_fp8": _quantize,
+    "dequantize_fp8": _dequantize,
+    "swiglu_fp8": _swiglu,
+    "add_rmsnorm": _add_rmsnorm,
+    "router": _router,
+    "moe_permute": _moe_permute,
+    "qk_clip": _qk_clip,
+    "max_logit": _max_logit,
+}

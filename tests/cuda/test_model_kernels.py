@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from k2lib import K2Config, K2Model
-from k2lib.cuda import clip, fp8, moe, norm
+from k2lib.cuda import clip, fp8, logits, moe, norm
 from k2lib.cuda.kernel import Kernel
 from k2lib.memory import quantize_fp8
 from k2lib.model.moe import Router
@@ -122,3 +122,31 @@ def test_one_launch_rescales_the_heads_of_all_layers_as_qk_clip_does(dtype, orde
         torch.testing.assert_close(mine, other, msg=name, rtol=2**-7 if dtype == torch.bfloat16 else 1e-6, atol=0)
     with pytest.raises(ValueError, match="of one dtype"):
         clip.rescale([parts[0], parts[1]._replace(weight=torch.nn.Parameter(parts[1].weight.double()))], factors[:2])
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_the_largest_logit_is_exact_where_it_may_pass_and_a_bound_elsewhere(order):
+    for pairs, length, width in ((1, 1, 16), (3, 70, 48), (2, 130, 192)):
+        q, k = (
+            drawn(pairs, length, width, dtype=torch.bfloat16),
+            drawn(pairs, length, width, dtype=torch.bfloat16, seed=1),
+        )
+        q[0] *= 0.01
+        scores = (q.double() @ k.double().transpose(1, 2)) * width**-0.5
+        future = torch.ones(length, length, dtype=torch.bool).triu(1)
+        expected = scores.masked_fill(future, -torch.inf).amax((1, 2))
+        maxima, exact = logits.max_logits(q, k, width**-0.5, 1.0, partial(Kernel.simulate, order=order))
+        assert exact.tolist() == [False] + [True] * (pairs - 1)
+        torch.testing.assert_close(maxima[exact].double(), expected[exact], rtol=1e-5, atol=1e-5)
+        assert (maxima[~exact] >= expected[~exact] - 1e-6).all() and (maxima[~exact] <= 1.0).all()
+
+
+def test_only_negative_logits_are_told_and_a_nan_comes_out_as_infinity():
+    q = torch.ones(1, 20, 16, dtype=torch.bfloat16)
+    maxima, exact = logits.max_logits(q, -q, 1.0, 5.0, Kernel.simulate)
+    assert exact.all() and maxima.tolist() == [-16.0]
+    q[0, 3, 4] = torch.nan
+    maxima, exact = logits.max_logits(q, torch.ones_like(q), 1.0, 50.0, Kernel.simulate)
+    assert exact.all() and maxima.isposinf().all()
+    with pytest.raises(ValueError, match="D a multiple of 16"):
+        logits.max_logits(q[..., :10], q[..., :10], 1.0, 1.0)

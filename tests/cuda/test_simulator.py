@@ -90,7 +90,7 @@ def test_what_does_not_compile_is_shown_with_file_and_line(folder):
     (folder / "typo.cu").write_text('#include "common.cuh"\n__global__ void f(float* x) { x[0] = undeclared; }\n')
     with pytest.raises(RuntimeError, match=r"typo.cu does not compile:(.|\n)*undeclared"):
         Kernel("typo", "f", (Tensor,)).simulate((1,), (1,), torch.zeros(4))
-    with pytest.raises(ValueError, match="there is no kernel 'nowhere'; kernels/ holds broken, dequantize_fp8"):
+    with pytest.raises(ValueError, match="there is no kernel 'nowhere'; kernels/ holds add_rmsnorm, broken"):
         source.expand("nowhere")
 
 
@@ -109,6 +109,10 @@ def test_the_command_lists_kernels_and_runs_them(capsys):
     assert main(["kernel", "run", "quantize_fp8", "--rows", "3", "--columns", "130"]) == 0
     out = capsys.readouterr().out
     assert "3 × 130" in out and "error against fp64: 2." in out
+    for name in set(source.names()) - {"broken"}:
+        assert main(["kernel", "run", name, "--rows", "16", "--columns", "40"]) == 0
+        error = float(capsys.readouterr().out.split("error against fp64: ")[1].split()[0])
+        assert 0 <= error < 0.05, name
     assert main(["kernel", "run", "nope"]) == 2 and "choose one of quantize_fp8" in capsys.readouterr().err
     assert main(["kernel", "run"]) == 2 and "name a kernel to run" in capsys.readouterr().err
 
@@ -125,6 +129,7 @@ def test_nvrtc_compiles_every_kernel_without_a_gpu_and_says_where_one_does_not_c
     kernels += [("swiglu_fp8", f"swiglu_{way}<{t}>") for way in ("forward", "backward") for t in types]
     kernels += [("add_rmsnorm", f"{way}<{t}, 4>") for way in ("forward", "backward") for t in types]
     kernels += [("moe_permute", f"{step}<{t}>") for step in ("permute", "unpermute", "permute_fp8") for t in types]
+    kernels += [("max_logit", "largest_norm"), ("max_logit", "largest_logit<192>")]
     kernels += [("qk_clip", f"rescale<{t}>") for t in types] + [("router", "choose<12>")]
     assert {file for file, _ in kernels} == set(source.names()) - {"broken"}
     for arch in ("sm_80", "sm_90a"):
