@@ -59,7 +59,7 @@ forward(const T* x, const T* residual, const T* weight, T* h, T* y, float* rstd,
 
 // dx [rows, width] is the gradient of x and of the residual; dh what reaches h from elsewhere. Grid: as many blocks as wanted.
 template <class T, int Pieces>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)  // one block a multiprocessor will do: registers for all
 backward(const T* dy, const T* dh, const T* h, const T* weight, const float* rstd, T* dx, float* partial, long long rows,
          long long width) {
     const bool aligned = width % kValues == 0;

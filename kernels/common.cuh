@@ -17,25 +17,39 @@ template <class T> __device__ T from_float(float x);
 template <> __device__ inline float from_float<float>(float x) { return x; }
 template <> __device__ inline bf16 from_float<bf16>(float x) { return __float2bfloat16(x); }
 
-template <class T, int N> struct alignas(sizeof(T) * N <= 16 ? sizeof(T) * N : 16) Vector {  // moved in accesses of up to 16 bytes
+template <int Bytes> struct Word { using type = uint4; };  // the widest access that fits
+template <> struct Word<8> { using type = uint2; };
+template <> struct Word<4> { using type = unsigned; };
+
+template <class T, int N> struct alignas(16) Vector {  // N numbers in registers
     T value[N];
     __device__ T& operator[](int i) { return value[i]; }
     __device__ const T& operator[](int i) const { return value[i]; }
 };
 
 // N values from p on in one go, where p is aligned for it; else one by one, and of a ragged edge the first `count`,
-// with zeros behind them.
+// with zeros behind them. Word by word, and stored by name: the compiler cuts a struct, and some plain stores, into their
+// numbers again.
 template <int N, class T> __device__ Vector<T, N> load(const T* p, long long count, bool aligned) {
-    if (aligned && count >= N) return *reinterpret_cast<const Vector<T, N>*>(p);
+    using W = typename Word<sizeof(T) * N>::type;
     Vector<T, N> v = {};
+    if (aligned && count >= N) {
+#pragma unroll
+        for (int i = 0; i < int(sizeof(T) * N / sizeof(W)); ++i)
+            reinterpret_cast<W*>(&v)[i] = reinterpret_cast<const W*>(p)[i];
+        return v;
+    }
 #pragma unroll
     for (int i = 0; i < N; ++i)
         if (i < count) v[i] = p[i];
     return v;
 }
 template <int N, class T> __device__ void store(T* p, const Vector<T, N>& v, long long count, bool aligned) {
+    using W = typename Word<sizeof(T) * N>::type;
     if (aligned && count >= N) {
-        *reinterpret_cast<Vector<T, N>*>(p) = v;
+#pragma unroll
+        for (int i = 0; i < int(sizeof(T) * N / sizeof(W)); ++i)
+            __stcs(reinterpret_cast<W*>(p) + i, reinterpret_cast<const W*>(&v)[i]);  // written once, not read soon
         return;
     }
 #pragma unroll

@@ -5,7 +5,12 @@ Not through CuPy's RawModule: it takes the architecture from the device and neve
 
 import ctypes
 import functools
+import re
 import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from k2lib.cuda import source
@@ -16,29 +21,61 @@ def cubin(name: str, kernel: str, arch: str) -> tuple[bytes, str]:
 
     RuntimeError with NVRTC's messages (file, line) if it does not compile, or saying that NVRTC is not here.
     """
-    flags = [f"-arch={arch}", "-std=c++17", "-lineinfo", "-fmad=false", *source.headers()]
-    text = source.expand(name)
+    flags, text = _flags(arch), source.expand(name)
 
     def make(path: Path) -> None:
-        path.write_bytes(_compile(text, f"{name}.cu", kernel, flags))
+        with _program(text, name, kernel, flags) as program:
+            lowered = ctypes.c_char_p()
+            _check(library().nvrtcGetLoweredName(program, kernel.encode(), ctypes.byref(lowered)))
+            path.write_bytes(lowered.value + b"\n" + _bytes(program, "CUBIN"))
 
     made_from = [text, kernel, *flags, _version()]
     mangled, _, image = source.compiled(name, ".cubin", made_from, make).read_bytes().partition(b"\n")
     return image, mangled.decode()
 
 
-def _compile(text: str, name: str, kernel: str, flags: list[str]) -> bytes:
-    """The mangled name, a line feed, and the cubin."""
+@dataclass(frozen=True)
+class Usage:
+    """What one thread of a kernel takes, and how it moves memory."""
+
+    registers: int
+    spilled: int  # bytes written to memory because registers ran out
+    loads: dict[int, int]  # bytes -> how many loads of that size stand in the code, shared memory aside
+    stores: dict[int, int]
+
+
+def usage(name: str, kernel: str, arch: str) -> Usage:
+    """Counted from ptxas's report and the PTX, for an architecture such as "sm_90a"."""
+    text = source.expand(name)
+    flags = [*_flags(arch), "--ptxas-options=-v"]
+    with _program(text, name, kernel, flags) as program:
+        log = _bytes(program, "ProgramLog").decode(errors="replace")
+    with _program(text, name, kernel, _flags(arch.replace("sm_", "compute_"))) as program:
+        ptx = _bytes(program, "PTX").decode()
+    registers, spilled = re.search(r"Used (\d+) registers", log), re.findall(r"(\d+) bytes spill", log)
+    return Usage(int(registers[1]), sum(map(int, spilled)), _moves(ptx, "ld"), _moves(ptx, "st"))
+
+
+def _moves(ptx: str, what: str) -> dict[int, int]:
+    found = re.findall(rf"\b{what}(?:\.global)?(?:\.(?:nc|cs))?(?:\.v(\d))?\.[a-z](\d+)\b", ptx)
+    return dict(sorted(Counter(int(count or 1) * int(bits) // 8 for count, bits in found).items()))
+
+
+def _flags(arch: str) -> list[str]:
+    return [f"-arch={arch}", "-std=c++17", "-lineinfo", "-fmad=false", *source.headers()]
+
+
+@contextmanager
+def _program(text: str, name: str, kernel: str, flags: list[str]) -> Iterator[ctypes.c_void_p]:
+    """A compiled program. RuntimeError with NVRTC's messages if it does not compile."""
     lib, program = library(), ctypes.c_void_p()
-    _check(lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), name.encode(), 0, None, None))
+    _check(lib.nvrtcCreateProgram(ctypes.byref(program), text.encode(), f"{name}.cu".encode(), 0, None, None))
     try:
         _check(lib.nvrtcAddNameExpression(program, kernel.encode()))
         options = (ctypes.c_char_p * len(flags))(*(flag.encode() for flag in flags))
         if lib.nvrtcCompileProgram(program, len(flags), options):
             raise RuntimeError(_bytes(program, "ProgramLog").decode(errors="replace").strip("\0\n"))
-        lowered = ctypes.c_char_p()
-        _check(lib.nvrtcGetLoweredName(program, kernel.encode(), ctypes.byref(lowered)))
-        return lowered.value + b"\n" + _bytes(program, "CUBIN")
+        yield program
     finally:
         lib.nvrtcDestroyProgram(ctypes.byref(program))
 

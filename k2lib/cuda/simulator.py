@@ -22,6 +22,7 @@ FLAGS = [
     "-march=native",
     "-ffp-contract=off",
     "-fno-extern-tls-init",
+    "-fno-strict-aliasing",
     "-pthread",
     "-shared",
     "-fPIC",
