@@ -2,7 +2,11 @@
 
 import argparse
 
-NAMES = {"model": "a training step", "decode": "decoding"}  # files of k2lib/bench/
+NAMES = {
+    "model": "a training step",
+    "decode": "decoding",
+    "kernels": "the raw kernels, on a GPU",
+}  # files of k2lib/bench/
 
 
 def commands(groups) -> None:

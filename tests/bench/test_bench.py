@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from k2lib.bench import decode, model
+from k2lib.bench import decode, kernels, model
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
 from k2lib.places import PACKAGE
@@ -36,6 +36,16 @@ def test_a_training_step_is_timed_beside_the_peers(capsys):
     assert list(found["seconds"]) == ["k2lib", "transformers", "transformers, eager attention"]
     assert found["extra"]["k2lib"]["share of the GEMM rate"] > 0
     assert found["provenance"]["versions"]["transformers"]
+
+
+def test_without_a_gpu_the_kernels_floors_are_printed(capsys):
+    floors = kernels.run()
+    out = capsys.readouterr().out
+    assert "nothing timed" in out and all(name in out for name in floors)
+    assert floors["quantize_fp8"] == pytest.approx(41e-6, rel=0.02)  # 8192 × 7168 numbers, 3.03 bytes each
+    assert floors["swiglu_fp8 forward"] == pytest.approx(252e-6, rel=0.01)
+    with pytest.raises(ValueError, match="timed in bfloat16"):
+        kernels.run("float32")
 
 
 def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):

@@ -1,0 +1,109 @@
+"""The raw kernels at K2's sizes: achieved bytes a second against a copy's, and against torch.compile of the same formula.
+
+Without a GPU it prints what each must move and the time that a copy of as much takes, the floor; nothing else is known here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from k2lib import machine
+from k2lib.bench.rounds import in_turns, report
+from k2lib.cuda import fp8, moe, norm
+from k2lib.memory import quantize_fp8
+
+TOKENS, WIDTH, EXPERT, ACTIVE = 8192, 7168, 2048, 8  # of one of K2's layers
+COPY = 4.3e12  # bytes a second that a copy on an H200 reads and writes, for the floors of whoever has none
+
+
+@dataclass(frozen=True)
+class Case:
+    moved: int  # bytes read and written at least
+    make: Callable[
+        [torch.device], tuple[Callable[[], object], Callable[[], object]]
+    ]  # ours, and the formula to compile
+
+
+def run(dtype: str = "auto", rounds: int = 20) -> dict:
+    """Times every kernel on the GPU; without one, prints the floors. ValueError for a dtype other than bf16."""
+    if dtype not in ("auto", "bfloat16"):
+        raise ValueError(f"the kernels are timed in bfloat16, not in {dtype}")
+    where = machine.device()
+    if where.type != machine.GPU:
+        print(f"no GPU here: floors at {COPY / 1e12:g} TB/s, nothing timed")
+        for name, case in CASES.items():
+            print(f"  {name:22} {case.moved / 1e6:7.0f} MB  {1e6 * case.moved / COPY:6.0f} µs")
+        return {name: case.moved / COPY for name, case in CASES.items()}
+    copy, found = 1e9 * machine.rates(where).bandwidth, {}
+    for name, case in CASES.items():
+        ours, formula = case.make(where)
+        timings = in_turns({"k2lib": ours, "torch.compile": torch.compile(formula)}, rounds, warmup=5)
+        extra = {way: {"of the copy rate": round(case.moved / t.median / copy, 3)} for way, t in timings.items()}
+        found[name] = report(f"{name}, {case.moved / 1e6:.0f} MB", timings, extra)
+    return found
+
+
+def _random(where: torch.device, *shape: int) -> Tensor:
+    return torch.randn(*shape, device=where).bfloat16()
+
+
+def _quantize(where):
+    x = _random(where, TOKENS, WIDTH)
+    return lambda: fp8.quantize(x), lambda: _formula(x)
+
+
+def _dequantize(where):
+    q, scale = quantize_fp8(_random(where, TOKENS, WIDTH))
+    return (
+        lambda: fp8.dequantize(q, scale, torch.bfloat16),
+        lambda: (q.float().unflatten(-1, (-1, 128)) * scale[..., None]).bfloat16().flatten(-2),
+    )
+
+
+def _swiglu(where):
+    x = _random(where, TOKENS * ACTIVE, 2 * EXPERT)
+    return lambda: fp8.swiglu(x), lambda: (F.silu(x[:, :EXPERT].float()) * x[:, EXPERT:], _formula(x))
+
+
+def _swiglu_backward(where):
+    _, q, scale = fp8.swiglu(_random(where, TOKENS * ACTIVE, 2 * EXPERT))
+    dh = _random(where, TOKENS * ACTIVE, EXPERT)
+    return lambda: fp8.swiglu_backward(dh, q, scale), lambda: torch.ops.k2.swiglu_fp8_backward(dh, q, scale)
+
+
+def _add_rmsnorm(where):
+    x, residual, weight = _random(where, TOKENS, WIDTH), _random(where, TOKENS, WIDTH), _random(where, WIDTH)
+
+    def formula() -> tuple[Tensor, Tensor]:
+        h = x + residual
+        wide = h.float()
+        return h, (wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * weight).bfloat16()
+
+    return lambda: norm.add_rmsnorm(x, residual, weight, 1e-6), formula
+
+
+def _unpermute(where):
+    rows, gates = _random(where, TOKENS * ACTIVE, WIDTH), torch.rand(TOKENS, ACTIVE, device=where)
+    place = torch.randperm(TOKENS * ACTIVE, device=where).view(TOKENS, ACTIVE)
+    return lambda: moe.unpermute(rows, place, gates), lambda: (rows[place].float() * gates[..., None]).sum(1).bfloat16()
+
+
+def _formula(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantising tiles of 1 × 128, as one would write it for a compiler."""
+    tiles = x.float().unflatten(-1, (-1, 128))
+    scale = tiles.abs().amax(-1, keepdim=True) / 448.0
+    return (tiles / scale).to(torch.float8_e4m3fn).flatten(-2), scale.squeeze(-1)
+
+
+MATRIX, PAIRS = TOKENS * WIDTH, TOKENS * ACTIVE * EXPERT
+CASES = {
+    "quantize_fp8": Case(3 * MATRIX + MATRIX // 32, _quantize),
+    "dequantize_fp8": Case(3 * MATRIX + MATRIX // 32, _dequantize),
+    "swiglu_fp8 forward": Case(8 * PAIRS + PAIRS // 16, _swiglu),
+    "swiglu_fp8 backward": Case(8 * PAIRS + PAIRS // 16, _swiglu_backward),
+    "add_rmsnorm forward": Case(8 * MATRIX, _add_rmsnorm),
+    "moe_permute unpermute": Case(2 * (ACTIVE + 1) * MATRIX, _unpermute),
+}
