@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda.kernel import Kernel, missing
 
 COLUMNS = 128  # of a tile
 TILE_ROWS = (1, 128)
@@ -17,9 +17,9 @@ THREADS, VALUES = 256, 8  # of a block; of a thread
 PARAMETERS = (Tensor, Tensor, Tensor, int, int)
 
 
-def has_kernel(dtype: torch.dtype, tile: tuple[int, int]) -> bool:
-    """Whether a kernel serves numbers of this dtype in such tiles."""
-    return dtype in TYPES and tile[0] in TILE_ROWS and tile[1] == COLUMNS
+def has_kernel(dtype: torch.dtype, tile: tuple[int, int] = (1, COLUMNS)) -> bool:
+    """Whether a kernel serves numbers of this dtype in such tiles, and can be launched here."""
+    return dtype in TYPES and tile[0] in TILE_ROWS and tile[1] == COLUMNS and missing() is None
 
 
 def quantize(x: Tensor, tile_rows: int = 1, run: Callable = Kernel.__call__) -> tuple[Tensor, Tensor]:

@@ -5,6 +5,7 @@ float as double and check nothing. K2_CUDA_SYNC=1 waits after every launch, so t
 """
 
 import functools
+import importlib.util
 import os
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from k2lib import machine
-from k2lib.cuda import nvrtc, simulator
+from k2lib.cuda import nvrtc, simulator, source
 
 ALIGNED = 16  # bytes: what the kernels' vector loads need
 Grid = tuple[int, ...]
@@ -32,6 +33,8 @@ class Kernel:
             return
         if device.type != machine.GPU:
             raise ValueError(f"{self.name} runs on a GPU, its tensors are on {device}; `simulate` runs it here")
+        if reason := missing():
+            raise RuntimeError(reason)
         import cupy
 
         function = _function(self.file, self.name, device.index)
@@ -78,6 +81,21 @@ class Kernel:
             torch.cuda.synchronize()
         except RuntimeError as error:
             raise RuntimeError(f"{self.name} of kernels/{self.file}.cu faulted: {error}") from error
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why no kernel can be launched in this environment, in a sentence; None if one can."""
+    if not torch.cuda.is_available():
+        return "PyTorch sees no GPU here; `Kernel.simulate` runs a kernel on the CPU"
+    if importlib.util.find_spec("cupy") is None:
+        return "CuPy, which launches the kernels, is not here; `pip install k2lib[cuda]` brings it"
+    try:
+        nvrtc.library()
+        source.headers()
+    except RuntimeError as error:
+        return str(error)
+    return None
 
 
 def _value(argument: Tensor | int | float) -> np.generic:

@@ -1,9 +1,9 @@
 """FP8-E4M3 storage in tiles: a quarter of fp32's bytes for a tensor that waits for the backward pass (section 2.4.3).
 
 Each tile of 1×128 numbers (along the last dimension) gets one fp32 factor amax/448, so one outlier spoils 127 neighbours and no
-more. Storage only: the paper saw no loss change from it and keeps FP8 out of computation. On a GPU kernels/quantize_fp8.cu
-and its inverse do the work; the formula here gives the same bits anywhere. What surprises: E4M3 knows no infinity, so one
-comes back as a large number, and only a NaN stays visible.
+more. Storage only: the paper saw no loss change from it and keeps FP8 out of computation. On a GPU with CuPy
+kernels/quantize_fp8.cu and its inverse do the work; the formula here gives the same bits anywhere. What surprises: E4M3
+knows no infinity, so one comes back as a large number, and only a NaN stays visible.
 """
 
 import torch

@@ -25,11 +25,7 @@ def swiglu_fp8(gate_up: Tensor) -> Tensor:
 
 @torch.library.custom_op("k2::swiglu_fp8", mutates_args=())
 def _forward(gate_up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """gate_up [M, 2W] -> h [M, W], q [M, 2W] float8_e4m3fn, scale [M, 2⌈W/128⌉] fp32: tiles of gate, then of up."""
-    gate, up = gate_up.float().chunk(2, -1)
-    (q_gate, scale_gate), (q_up, scale_up) = quantize_fp8(gate), quantize_fp8(up)
-    q = torch.cat((q_gate.view(torch.uint8), q_up.view(torch.uint8)), -1).view(torch.float8_e4m3fn)
-    return (F.silu(gate) * up).to(gate_up.dtype), q, torch.cat((scale_gate, scale_up), -1)
+    return _formula(gate_up)
 
 
 @_forward.register_fake
@@ -42,18 +38,12 @@ def _(gate_up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 @_forward.register_kernel(machine.GPU)
 def _(gate_up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if gate_up.dtype not in kernels.TYPES:
-        return _forward._init_fn(gate_up)
-    return kernels.swiglu(gate_up)
+    return kernels.swiglu(gate_up) if kernels.has_kernel(gate_up.dtype) else _formula(gate_up)
 
 
 @torch.library.custom_op("k2::swiglu_fp8_backward", mutates_args=())
 def _backward(dh: Tensor, q: Tensor, scale: Tensor) -> Tensor:
-    """dh [M, W] and the stash -> d_gate_up [M, 2W] in dh's dtype."""
-    gate, up = (dequantize_fp8(*half) for half in zip(q.chunk(2, -1), scale.chunk(2, -1), strict=True))
-    sigmoid, d = gate.sigmoid(), dh.float()
-    d_gate = d * up * sigmoid * (1 + gate * (1 - sigmoid))
-    return torch.cat((d_gate, d * gate * sigmoid), -1).to(dh.dtype)
+    return _gradient_formula(dh, q, scale)
 
 
 @_backward.register_fake
@@ -63,8 +53,8 @@ def _(dh: Tensor, q: Tensor, _scale: Tensor) -> Tensor:
 
 @_backward.register_kernel(machine.GPU)
 def _(dh: Tensor, q: Tensor, scale: Tensor) -> Tensor:
-    if dh.dtype not in kernels.TYPES:
-        return _backward._init_fn(dh, q, scale)
+    if not kernels.has_kernel(dh.dtype):
+        return _gradient_formula(dh, q, scale)
     return kernels.swiglu_backward(dh, q, scale)
 
 
@@ -78,3 +68,19 @@ def _gradient(ctx, dh: Tensor, _dq: Tensor, _dscale: Tensor) -> Tensor:
 
 
 _forward.register_autograd(_gradient, setup_context=_save)
+
+
+def _formula(gate_up: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """gate_up [M, 2W] -> h [M, W], q [M, 2W] float8_e4m3fn, scale [M, 2⌈W/128⌉] fp32: tiles of gate, then of up."""
+    gate, up = gate_up.float().chunk(2, -1)
+    (q_gate, scale_gate), (q_up, scale_up) = quantize_fp8(gate), quantize_fp8(up)
+    q = torch.cat((q_gate.view(torch.uint8), q_up.view(torch.uint8)), -1).view(torch.float8_e4m3fn)
+    return (F.silu(gate) * up).to(gate_up.dtype), q, torch.cat((scale_gate, scale_up), -1)
+
+
+def _gradient_formula(dh: Tensor, q: Tensor, scale: Tensor) -> Tensor:
+    """dh [M, W] and the stash -> d_gate_up [M, 2W] in dh's dtype."""
+    gate, up = (dequantize_fp8(*half) for half in zip(q.chunk(2, -1), scale.chunk(2, -1), strict=True))
+    sigmoid, d = gate.sigmoid(), dh.float()
+    d_gate = d * up * sigmoid * (1 + gate * (1 - sigmoid))
+    return torch.cat((d_gate, d * gate * sigmoid), -1).to(dh.dtype)

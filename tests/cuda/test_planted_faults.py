@@ -12,6 +12,7 @@ from k2lib.cuda.kernel import Kernel
 from k2lib.memory import quantize_fp8
 from k2lib.model.attention import QKPart
 
+pytestmark = pytest.mark.slow
 ORDERS = (1, -1)
 
 

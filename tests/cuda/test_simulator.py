@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from k2lib.cli import main
-from k2lib.cuda import source
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda import nvrtc, source
+from k2lib.cuda.kernel import Kernel, missing
 
 DOWNWARDS = 63.0 - torch.arange(64)
 
@@ -84,6 +84,24 @@ def test_a_wrong_call_is_refused_before_anything_runs():
     with pytest.raises(RuntimeError, match="more than 1024 threads"):
         counts.simulate((1,), (2048,), out, 5, 0.25)
     assert out.abs().max() == 0
+
+
+def test_what_is_missing_for_a_launch_is_said_in_a_sentence(monkeypatch):
+    answers = {"no GPU": missing.__wrapped__()}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    answers["no CuPy"] = missing.__wrapped__()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(nvrtc, "library", lambda: None)
+    assert missing.__wrapped__() is None
+
+    def no_library():
+        raise RuntimeError("NVRTC is not here; `pip install k2lib[kernels]` brings it")
+
+    monkeypatch.setattr(nvrtc, "library", no_library)
+    answers["no NVRTC"] = missing.__wrapped__()
+    assert "sees no GPU" in answers["no GPU"] and "pip install k2lib[cuda]" in answers["no CuPy"]
+    assert "NVRTC is not here" in answers["no NVRTC"]
 
 
 def test_what_does_not_compile_is_shown_with_file_and_line(folder):
