@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from k2lib.config import K2Config
-from k2lib.model.accounting import attention_parameters, count_parameters
+from k2lib.model.accounting import attention_parameters
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,15 @@ def parameters_per_gpu(config: K2Config, plan: Plan) -> list[float]:
     return stages
 
 
-def state_bytes(config: K2Config, gpus: int) -> dict[str, float]:
-    """Bytes per GPU of training states spread over `gpus`: bf16 weights, fp32 gradient buffer, fp32 master and momentum.
+STATES = {"weights, bf16": 2, "gradients, fp32": 4, "master weights, fp32": 4, "momentum, fp32": 4}  # bytes a parameter
 
-    Muon keeps one momentum where AdamW keeps two. The paper states the first two together as about 6 TB, and about 30 GB
-    for all states on a GPU; master weights and momentum beyond that lie in the data-parallel shards or on the host.
+
+def state_bytes(config: K2Config, plan: Plan) -> dict[str, list[float]]:
+    """Bytes of each training state on a GPU of each pipeline stage, [stage].
+
+    Muon keeps one momentum where AdamW keeps two. The paper states weights and gradients together as about 6 TB over 256
+    GPUs, and about 30 GB for all states on a GPU: master weights and momentum are shared out over the data-parallel ranks,
+    or lie on the host.
     """
-    if gpus < 1:
-        raise ValueError(f"gpus is {gpus}; give at least one")
-    total = count_parameters(config).total
-    each = {"weights, bf16": 2, "gradients, fp32": 4, "master weights, fp32": 4, "momentum, fp32": 4}
-    return {name: bytes_ * total / gpus for name, bytes_ in each.items()}
+    held = parameters_per_gpu(config, plan)
+    return {name: [each * parameters for parameters in held] for name, each in STATES.items()}

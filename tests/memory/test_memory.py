@@ -10,7 +10,6 @@ from k2lib.memory import ActivationStore, MemoryMeter, Policy, dequantize_fp8, k
 from k2lib.memory.policy import kind_of
 from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
-from k2lib.parallel.plan import state_bytes
 from k2lib.profiles import SMOKE
 from k2lib.studies.kept import kept_bytes
 
@@ -125,10 +124,3 @@ def test_recompute_leaves_the_model_as_it_was(setting):
     with recompute(model, k2_policy()):
         assert "forward" in vars(model.layers[0].self_attn)
     assert not any("forward" in vars(module) for module in model.modules())
-
-
-def test_the_budget_of_the_paper():
-    states = state_bytes(K2Config.preset("kimi-k2"), 256)
-    assert 256 * (states["weights, bf16"] + states["gradients, fp32"]) == pytest.approx(6.16e12, rel=0.01)
-    with pytest.raises(ValueError, match="gpus is 0"):
-        state_bytes(CONFIG, 0)

@@ -16,7 +16,7 @@ from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
 from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
-from k2lib.parallel.plan import Plan, parameters_per_gpu
+from k2lib.parallel.plan import Plan, parameters_per_gpu, state_bytes
 from k2lib.profiles import SMOKE
 from k2lib.studies.kept import kept_bytes
 
@@ -92,6 +92,14 @@ def test_layouts_that_do_not_fit_are_named():
     with pytest.raises(ValueError, match="4 layers cannot be cut into 5 stages"):
         boundaries(4, 5)
     assert boundaries(61, 16)[0] == 0 and boundaries(61, 16)[-1] == 61
+
+
+def test_the_states_of_all_gpus_are_the_papers_six_terabytes_and_one_holds_about_thirty_gigabytes():
+    config = K2Config.preset("kimi-k2")
+    (weights,), (gradients,), *_ = state_bytes(config, Plan(pipeline=1, experts=1)).values()
+    assert weights + gradients == pytest.approx(6.16e12, rel=0.01)
+    weights, gradients, *_ = state_bytes(config, Plan()).values()
+    assert max(map(sum, zip(weights, gradients, strict=True))) == pytest.approx(30e9, rel=0.06)
 
 
 def test_the_plan_holds_every_parameter():
