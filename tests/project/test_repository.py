@@ -70,6 +70,12 @@ def test_dependencies_are_listed_in_pyproject_only():
     assert [entry for entry in conda if isinstance(entry, dict)] == [{"pip": ["-c constraints.txt", "-e .[dev]"]}]
 
 
+def test_no_two_test_files_have_one_name():
+    """pytest imports them by their bare names, and would stop at the second."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert len(names) == len(set(names))
+
+
 def test_every_room_is_packaged():
     folders = {path.parent.relative_to(ROOT) for path in (ROOT / "k2lib").rglob("*.py")}
     rooms = {".".join(folder.parts) for folder in folders}
