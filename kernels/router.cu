@@ -2,8 +2,9 @@
 // factor (section 2.3; 8 of 384 experts in K2). The bias selects and does not weigh.
 //
 // Layout. logits [tokens, E] fp32 contiguous, bias [E]; gates [tokens, K] fp32 and chosen [tokens, K] int64, best first; of
-// equal ones the expert of the lower number. A warp holds a token, PerLane experts a lane (lane, lane + 32, …): E at most
-// 32 · PerLane. K rounds of a maximum over lanes, five shuffles each; no sorting, no shared memory.
+// equal ones the expert of the lower number. A NaN comes last and makes its gates NaN; chosen holds experts whatever the
+// logits. A warp holds a token, PerLane experts a lane (lane, lane + 32, …): E at most 32 · PerLane. K rounds of a maximum
+// over lanes, five shuffles each; no sorting, no shared memory.
 //
 // Bytes. 4·E in, 12·K out a token: 1.6 kB for 384 and 8, so 8192 tokens move 13 MB: 3 µs, less than a launch costs.
 //
@@ -27,7 +28,7 @@ choose(const float* logits, const float* bias, float* gates, long long* chosen, 
         const long long expert = i * kWarp + lane;
         const bool exists = expert < experts;
         score[i] = exists ? 1.0f / (1.0f + expf(-logits[token * experts + expert])) : 0.0f;
-        biased[i] = exists ? score[i] + bias[expert] : none;
+        biased[i] = exists ? fmaxf(score[i] + bias[expert], -kLargestFloat) : none;  // of a NaN, too
     }
     float sum = 0, kept = 0;  // of the chosen scores; lane k keeps the k-th
     for (int k = 0; k < active; ++k) {

@@ -150,3 +150,29 @@ def test_only_negative_logits_are_told_and_a_nan_comes_out_as_infinity():
     assert exact.all() and maxima.isposinf().all()
     with pytest.raises(ValueError, match="D a multiple of 16"):
         logits.max_logits(q[..., :10], q[..., :10], 1.0, 1.0)
+
+
+def test_a_router_that_sees_nan_or_infinities_still_names_experts():
+    inf, nan = float("inf"), float("nan")
+    scores = drawn(4, 40)
+    scores[0], scores[1, :38], scores[2, 5], scores[3, 7] = nan, -inf, nan, inf
+    gates, chosen = moe.choose(scores, torch.zeros(40), 8, 1.0, Kernel.simulate)
+    assert ((chosen >= 0) & (chosen < 40)).all() and all(len(set(row)) == 8 for row in chosen.tolist())
+    assert gates[0].isnan().all() and gates[1:].isfinite().all() and chosen[3, 0] == 7 and 5 not in chosen[2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_nan_stays_in_its_row_and_small_numbers_stay_exact(dtype):
+    x = drawn(4, 40, dtype=dtype)
+    x[1, 3], x[2] = float("nan"), 1e-30
+    x[3, :4] = torch.tensor([0.0, -0.0, 1e-39, -1e-40])
+    h, y, _ = norm.add_rmsnorm(x, torch.zeros_like(x), torch.ones_like(x[0]), 1e-6, Kernel.simulate)
+    assert torch.equal(h[2:], x[2:]) and y[1].isnan().all() and y[[0, 2, 3]].isfinite().all()
+    out, q, scale = fp8.swiglu(x, Kernel.simulate)
+    formula, expected, factors = torch.ops.k2.swiglu_fp8(x)
+    assert torch.equal(scale, factors) and torch.equal(q.view(torch.uint8), expected.view(torch.uint8))
+    torch.testing.assert_close(out.float(), formula.float(), rtol=2**-7, atol=0, equal_nan=True)
+    assert out[1].isnan().sum() == 1
+    place, gates = torch.arange(4).view(4, 1), torch.ones(4, 1)
+    moved = moe.unpermute(moe.permute(x, torch.arange(4), Kernel.simulate), place, gates, Kernel.simulate)
+    torch.testing.assert_close(moved, x, rtol=0, atol=0, equal_nan=True)
