@@ -6,19 +6,18 @@ Imported only when a notebook really runs: papermill takes a second to load.
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import papermill
-from jupyter_core.paths import jupyter_runtime_dir
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, papermill_engines
 from traitlets.config import Config
 
 START_TIMEOUT = 600  # seconds for a kernel to come up on a busy machine
 # Files and no ports where the system has them: a port is chosen long before a slow kernel takes it, and may be gone then.
-# A socket's path may hold a hundred characters, of which its own name takes half.
-FILES = sys.platform == "linux" and len(jupyter_runtime_dir()) <= 50
-TRANSPORT = Config({"KernelManager": {"transport": "ipc"}} if FILES else {})
+# A socket's path may hold a hundred characters.
+FILES = sys.platform == "linux" and len(tempfile.gettempdir()) <= 60
 
 
 class Watched(Engine):
@@ -32,9 +31,11 @@ class Watched(Engine):
 
         limits = {"timeout": cell_timeout, "startup_timeout": START_TIMEOUT}
         quiet = {"extra_arguments": ["--log-level=ERROR"], "log": logging.getLogger("papermill")}
-        how = limits | quiet | {"kernel_name": kernel_name, "on_cell_execute": cell_executes, "config": TRANSPORT}
-        watch.client = PapermillNotebookClient(nb_man, **how)
-        watch.client.execute(env=os.environ | environment)
+        how = limits | quiet | {"kernel_name": kernel_name, "on_cell_execute": cell_executes}
+        with tempfile.TemporaryDirectory(prefix="k2-") as folder:  # else the sockets would lie beside the notebook
+            sockets = {"transport": "ipc", "ip": f"{folder}/kernel"} if FILES else {}
+            watch.client = PapermillNotebookClient(nb_man, config=Config({"KernelManager": sockets}), **how)
+            watch.client.execute(env=os.environ | environment)
 
 
 papermill_engines.register("watched", Watched)

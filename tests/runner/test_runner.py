@@ -144,6 +144,10 @@ def test_the_report_and_the_claims_table_are_printed_at_the_end(make, capsys, ar
     assert "notebooks/00_a.html" in page and "Plotly" in page
 
 
+def test_a_kernels_sockets_lie_in_no_folder_of_the_projects(make, artifacts):
+    assert run(make("00_a", "import os\nassert os.listdir() == ['00_a.ipynb'], os.listdir()", finish=True)) == 0
+
+
 def test_an_unknown_profile_is_refused_before_anything_is_written(make, artifacts):
     with pytest.raises(ValueError, match="unknown profile 'huge'; choose one of smoke, laptop, gpu"):
         reproduce("huge", notebooks=make("00_a", "x = 1").parent)
