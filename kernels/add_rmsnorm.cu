@@ -13,15 +13,7 @@
 // What libraries do. QuACK and Liger ship it, torch.compile comes near: a tie is the honest goal.
 #include "common.cuh"
 
-constexpr int kThreads = 256, kValues = 8;
-
-template <class T> __device__ Vector<float, kValues> load_floats(const T* p, long long count, bool aligned) {
-    const auto in = load<kValues>(p, count, aligned);
-    Vector<float, kValues> out;
-#pragma unroll
-    for (int i = 0; i < kValues; ++i) out[i] = to_float(in[i]);
-    return out;
-}
+constexpr int kThreads = 256;
 
 // Grid: one block a row.
 template <class T, int Pieces>
@@ -29,7 +21,7 @@ __global__ void __launch_bounds__(kThreads)
 forward(const T* x, const T* residual, const T* weight, T* h, T* y, float* rstd, long long width, float eps) {
     const long long row = blockIdx.x * width;
     const bool aligned = width % kValues == 0;
-    Vector<float, kValues> v[Pieces];
+    Values v[Pieces];
     float squares = 0;
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
@@ -63,11 +55,11 @@ __global__ void __launch_bounds__(kThreads, 1)  // one block a multiprocessor wi
 backward(const T* dy, const T* dh, const T* h, const T* weight, const float* rstd, T* dx, float* partial, long long rows,
          long long width) {
     const bool aligned = width % kValues == 0;
-    Vector<float, kValues> d_weight[Pieces] = {};
+    Values d_weight[Pieces] = {};
     for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
         const long long row = r * width;
         const float inverse = rstd[r];
-        Vector<float, kValues> unit[Pieces], g[Pieces];
+        Values unit[Pieces], g[Pieces];
         float along = 0;  // the part of the gradient that only changes the length, which the norm removes
 #pragma unroll
         for (int p = 0; p < Pieces; ++p) {

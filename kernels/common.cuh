@@ -57,6 +57,16 @@ template <int N, class T> __device__ void store(T* p, const Vector<T, N>& v, lon
         if (i < count) p[i] = v[i];
 }
 
+constexpr int kValues = 8;  // numbers that a thread holds at a time
+using Values = Vector<float, kValues>;
+template <class T> __device__ Values load_floats(const T* p, long long count, bool aligned) {
+    const auto in = load<kValues>(p, count, aligned);
+    Values out;
+#pragma unroll
+    for (int i = 0; i < kValues; ++i) out[i] = to_float(in[i]);
+    return out;
+}
+
 template <int Lanes> __device__ float lanes_max(float x) {  // over each aligned group of Lanes lanes
 #pragma unroll
     for (int distance = Lanes / 2; distance; distance /= 2) x = fmaxf(x, __shfl_xor_sync(~0u, x, distance));

@@ -2,9 +2,8 @@
 #pragma once
 #include "common.cuh"
 
-constexpr int kThreads = 256, kValues = 8, kTile = 128;
+constexpr int kThreads = 256, kTile = 128;
 constexpr int kLanes = kTile / kValues;
-using Values = Vector<float, kValues>;
 
 // Where a thread stands in a matrix [rows, columns]: its tile, and the first of its eight numbers.
 struct Place {
@@ -20,13 +19,6 @@ __device__ inline Place place(long long rows, long long columns) {
             tile / 2 * 2 >= tiles};
 }
 
-template <class T> __device__ Values load_floats(const T* p, long long count, bool aligned) {
-    const auto in = load<kValues>(p, count, aligned);
-    Values out;
-#pragma unroll
-    for (int i = 0; i < kValues; ++i) out[i] = to_float(in[i]);
-    return out;
-}
 __device__ inline Values load_fp8(const fp8* p, float scale, long long count, bool aligned) {
     const auto in = load<kValues>(p, count, aligned);
     Values out;

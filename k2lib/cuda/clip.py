@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda.kernel import ALIGNED, TYPES, Kernel
 
-TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
 THREADS, BLOCKS = 256, 64  # of a block; that share the rows of a part
 
 
@@ -15,11 +14,15 @@ def rescale(parts: list, factors: list[Tensor], run: Callable = Kernel.__call__)
     """Multiply the rows of each part's heads by factors [H of the part] fp32, in place.
 
     A part is what `qk_parts` of an attention module gives: weight, heads, start, stop. ValueError for weights of several
-    dtypes, or one that is not contiguous.
+    dtypes, or one that is not contiguous or starts at an address that vector access refuses.
     """
     dtypes = {part.weight.dtype for part in parts}
-    if len(dtypes) != 1 or not all(part.weight.is_contiguous() for part in parts):
-        raise ValueError(f"the parts must be contiguous and of one dtype, not of {', '.join(map(str, dtypes))}")
+    fit = [part.weight.is_contiguous() and part.weight.data_ptr() % ALIGNED == 0 for part in parts]
+    if len(dtypes) != 1 or not all(fit):
+        said = f"contiguous from a multiple of {ALIGNED} bytes on, and of one dtype"
+        raise ValueError(
+            f"the parts must be {said}, not {fit.count(False)} of {len(fit)} otherwise in {sorted(map(str, dtypes))}"
+        )
     first, most = parts[0].weight, max(part.heads for part in parts)
     table, padded = [], torch.ones(len(parts), most, dtype=torch.float32, device=first.device)
     for row, (part, factor) in enumerate(zip(parts, factors, strict=True)):

@@ -8,11 +8,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from k2lib.cuda.kernel import Kernel, missing
+from k2lib.cuda.kernel import TYPES, Kernel, missing, ready
 
 COLUMNS = 128  # of a tile
 TILE_ROWS = (1, 128)
-TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
 THREADS, VALUES = 256, 8  # of a block; of a thread
 PARAMETERS = (Tensor, Tensor, Tensor, int, int)
 
@@ -24,7 +23,7 @@ def has_kernel(dtype: torch.dtype, tile: tuple[int, int] = (1, COLUMNS)) -> bool
 
 def quantize(x: Tensor, tile_rows: int = 1, run: Callable = Kernel.__call__) -> tuple[Tensor, Tensor]:
     """x [M, N] -> q [M, N] float8_e4m3fn and scale [⌈M/tile_rows⌉, ⌈N/128⌉] fp32."""
-    (rows, columns), x = x.shape, x.contiguous()
+    (rows, columns), x = x.shape, ready(x)
     down, across = -(-rows // tile_rows), -(-columns // COLUMNS)
     q = torch.empty(rows, columns, dtype=torch.float8_e4m3fn, device=x.device)
     scale = torch.empty(down, across, dtype=torch.float32, device=x.device)
@@ -39,7 +38,7 @@ def dequantize(
     q: Tensor, scale: Tensor, dtype: torch.dtype, tile_rows: int = 1, run: Callable = Kernel.__call__
 ) -> Tensor:
     """The inverse: q [M, N] and scale [⌈M/tile_rows⌉, ⌈N/128⌉] -> [M, N] of `dtype`."""
-    (rows, columns), q, scale = q.shape, q.contiguous(), scale.contiguous()
+    (rows, columns), q, scale = q.shape, ready(q), ready(scale)
     x = torch.empty(rows, columns, dtype=dtype, device=q.device)
     grid = (-(-rows * -(-columns // VALUES) // THREADS),)
     kernel = Kernel("dequantize_fp8", f"dequantize<{TYPES[dtype]}, {tile_rows}>", PARAMETERS)
@@ -49,7 +48,7 @@ def dequantize(
 
 def swiglu(gate_up: Tensor, run: Callable = Kernel.__call__) -> tuple[Tensor, Tensor, Tensor]:
     """kernels/swiglu_fp8.cu: gate_up [M, 2W] -> h [M, W], its stash q [M, 2W] and scale [M, 2⌈W/128⌉] fp32."""
-    (rows, width), gate_up = (gate_up.shape[0], gate_up.shape[1] // 2), gate_up.contiguous()
+    (rows, width), gate_up = (gate_up.shape[0], gate_up.shape[1] // 2), ready(gate_up)
     across = -(-width // COLUMNS)
     h, q = gate_up.new_empty(rows, width), torch.empty_like(gate_up, dtype=torch.float8_e4m3fn)
     scale = gate_up.new_empty(rows, 2 * across, dtype=torch.float32)
@@ -60,11 +59,11 @@ def swiglu(gate_up: Tensor, run: Callable = Kernel.__call__) -> tuple[Tensor, Te
 
 def swiglu_backward(dh: Tensor, q: Tensor, scale: Tensor, run: Callable = Kernel.__call__) -> Tensor:
     """The gradient [M, 2W] of gate and up, of dh [M, W] and the stash."""
-    (rows, width), dh = dh.shape, dh.contiguous()
+    (rows, width), dh = dh.shape, ready(dh)
     d_gate_up = dh.new_empty(rows, 2 * width)
     kernel = Kernel("swiglu_fp8", f"swiglu_backward<{TYPES[dh.dtype]}>", (Tensor,) * 4 + (int, int))
     grid = row_tiles(rows, -(-width // COLUMNS))
-    run(kernel, grid, (THREADS,), dh, q.contiguous(), scale.contiguous(), d_gate_up, rows, width)
+    run(kernel, grid, (THREADS,), dh, ready(q), ready(scale), d_gate_up, rows, width)
     return d_gate_up
 
 

@@ -17,6 +17,7 @@ from k2lib import machine
 from k2lib.cuda import nvrtc, simulator, source
 
 ALIGNED = 16  # bytes: what the kernels' vector loads need
+TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}  # as the kernels' template arguments call them
 Grid = tuple[int, ...]
 
 
@@ -96,6 +97,12 @@ def missing() -> str | None:
     except RuntimeError as error:
         return str(error)
     return None
+
+
+def ready(x: Tensor) -> Tensor:
+    """x as a kernel may read it: contiguous, from a multiple of 16 bytes on; a copy where it is not, as a slice may be."""
+    x = x.contiguous()
+    return x if x.data_ptr() % ALIGNED == 0 else x.clone()
 
 
 def _value(argument: Tensor | int | float) -> np.generic:

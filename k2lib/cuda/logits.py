@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda.kernel import Kernel, ready
 
 THREADS, QUERIES = 128, 64  # of a block
 
@@ -21,6 +21,7 @@ def max_logits(
     pairs, length, width = q.shape
     if width % 16 or q.shape != k.shape or q.dtype != torch.bfloat16:
         raise ValueError(f"max_logits takes bf16 [N, T, D], D a multiple of 16; got {q.dtype} {tuple(q.shape)}")
+    q, k = ready(q), ready(k)
     bound = scale * torch.stack([_norms(x, run) for x in (q, k)]).prod(0).sqrt()
     exact = ~(bound <= tau)
     which = exact.nonzero().flatten()

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from k2lib.cuda import fp8
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda.kernel import TYPES, Kernel, ready
 
 WARP, ROUTER_THREADS, MOST_PER_LANE = 32, 128, 16
 THREADS, VALUES = 256, 8
@@ -27,15 +27,15 @@ def choose(
     chosen = torch.empty(tokens, active, dtype=torch.int64, device=logits.device)
     kernel = Kernel("router", f"choose<{per_lane}>", (Tensor,) * 4 + (int, int, int, float))
     grid = (-(-tokens * WARP // ROUTER_THREADS),)
-    run(kernel, grid, (ROUTER_THREADS,), logits, bias, gates, chosen, tokens, experts, active, factor)
+    run(kernel, grid, (ROUTER_THREADS,), ready(logits), ready(bias), gates, chosen, tokens, experts, active, factor)
     return gates, chosen
 
 
 def permute(x: Tensor, token: Tensor, run: Callable = Kernel.__call__) -> Tensor:
     """x [T, D] and token [S] int64 -> x[token] [S, D]."""
     rows = x.new_empty(token.numel(), x.shape[1])
-    kernel = Kernel("moe_permute", f"permute<{fp8.TYPES[x.dtype]}>", (Tensor,) * 3 + (int,))
-    run(kernel, _columns(token.numel(), x), (THREADS,), x, token, rows, x.shape[1])
+    kernel = Kernel("moe_permute", f"permute<{TYPES[x.dtype]}>", (Tensor,) * 3 + (int,))
+    run(kernel, _columns(token.numel(), x), (THREADS,), ready(x), ready(token), rows, x.shape[1])
     return rows
 
 
@@ -43,8 +43,8 @@ def unpermute(rows: Tensor, place: Tensor, gates: Tensor, run: Callable = Kernel
     """Σ_k gates[t, k] · rows[place[t, k]] as [T, D], summed in fp32, of rows [S, D], place and gates [T, K]."""
     (tokens, active), width = place.shape, rows.shape[1]
     out = rows.new_empty(tokens, width)
-    kernel = Kernel("moe_permute", f"unpermute<{fp8.TYPES[rows.dtype]}>", (Tensor,) * 4 + (int, int))
-    run(kernel, _columns(tokens, rows), (THREADS,), rows, place, gates, out, width, active)
+    kernel = Kernel("moe_permute", f"unpermute<{TYPES[rows.dtype]}>", (Tensor,) * 4 + (int, int))
+    run(kernel, _columns(tokens, rows), (THREADS,), ready(rows), ready(place), ready(gates), out, width, active)
     return out
 
 
@@ -54,8 +54,8 @@ def permute_fp8(x: Tensor, token: Tensor, run: Callable = Kernel.__call__) -> tu
     across = -(-width // fp8.COLUMNS)
     q = torch.empty(rows, width, dtype=torch.float8_e4m3fn, device=x.device)
     scale = torch.empty(rows, across, dtype=torch.float32, device=x.device)
-    kernel = Kernel("moe_permute", f"permute_fp8<{fp8.TYPES[x.dtype]}>", (Tensor,) * 4 + (int, int))
-    run(kernel, fp8.row_tiles(rows, across), (THREADS,), x, token, q, scale, rows, width)
+    kernel = Kernel("moe_permute", f"permute_fp8<{TYPES[x.dtype]}>", (Tensor,) * 4 + (int, int))
+    run(kernel, fp8.row_tiles(rows, across), (THREADS,), ready(x), ready(token), q, scale, rows, width)
     return q, scale
 
 

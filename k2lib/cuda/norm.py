@@ -5,9 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from k2lib.cuda.kernel import Kernel
+from k2lib.cuda.kernel import TYPES, Kernel, ready
 
-TYPES = {torch.bfloat16: "bf16", torch.float32: "float"}
 THREADS, VALUES, MOST_PIECES = 256, 8, 4
 BACKWARD_BLOCKS = 256  # about two for each multiprocessor of a large GPU
 
@@ -16,6 +15,7 @@ def add_rmsnorm(
     x: Tensor, residual: Tensor, weight: Tensor, eps: float, run: Callable = Kernel.__call__
 ) -> tuple[Tensor, Tensor, Tensor]:
     """x, residual [M, N], weight [N], all of one dtype -> h = x + residual, y = its RMSNorm, rstd [M] fp32."""
+    x, residual, weight = ready(x), ready(residual), ready(weight)
     h, y = torch.empty_like(x), torch.empty_like(x)
     rstd = torch.empty(x.shape[0], dtype=torch.float32, device=x.device)
     kernel = Kernel("add_rmsnorm", f"forward<{_instance(x)}>", (Tensor,) * 6 + (int, float))
@@ -27,6 +27,7 @@ def add_rmsnorm_backward(
     dy: Tensor, dh: Tensor, h: Tensor, weight: Tensor, rstd: Tensor, run: Callable = Kernel.__call__
 ) -> tuple[Tensor, Tensor]:
     """dx [M, N], which is the residual's gradient too, and dweight [N] fp32, of dy and of what reaches h from elsewhere."""
+    dy, dh, h, weight, rstd = map(ready, (dy, dh, h, weight, rstd))
     (rows, width), dx = h.shape, torch.empty_like(h)
     blocks = min(rows, BACKWARD_BLOCKS)
     partial = torch.zeros(max(blocks, 1), width, dtype=torch.float32, device=h.device)

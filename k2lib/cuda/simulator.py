@@ -48,7 +48,7 @@ def launch(
 
     RuntimeError for what went wrong in a thread, TypeError for arguments of the wrong number or size.
     """
-    library = _library(file, kernel)
+    library = _library(file, kernel, source.expand(file))
     library.k0_sizes.restype, library.k0.restype = ctypes.POINTER(ctypes.c_int), ctypes.c_char_p
     sizes = library.k0_sizes()
     wanted = list(itertools.takewhile(bool, (sizes[i] for i in itertools.count())))
@@ -64,10 +64,10 @@ def launch(
 
 
 @functools.cache
-def _library(file: str, kernel: str) -> ctypes.CDLL:
+def _library(file: str, kernel: str, text: str) -> ctypes.CDLL:
     if reason := missing():
         raise RuntimeError(reason)
-    text = f'#include "cusim.h"\n{source.expand(file)}\nCUSIM_EXPORT(k0, {kernel})\n'
+    text = f'#include "cusim.h"\n{text}\nCUSIM_EXPORT(k0, {kernel})\n'
     runtime = [path.read_text(encoding="utf-8") for path in sorted(CUSIM.glob("*.h"))]
     flags = [*FLAGS, f"-I{CUSIM}", *(f"-isystem{place[2:]}" for place in source.headers())]
 

@@ -3,6 +3,7 @@
 An episode goes turn by turn. Where one answer is all there is to play, the problem is a `Question`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -52,7 +53,7 @@ class SingleTurn:
         return float(self.solved)
 
 
-class Question:
+class Question(ABC):
     """A problem that is one question with one answer: a family gives `kind`, `budget`, `plain` and the three below."""
 
     kind: str
@@ -60,16 +61,18 @@ class Question:
     plain: str | None = None
 
     @property
+    @abstractmethod
     def asks(self) -> str:
-        raise NotImplementedError
+        """The question."""
 
     @property
+    @abstractmethod
     def answer(self) -> str:
         """A right answer, as fine-tuning shall learn it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def right(self, answer: str) -> bool:
-        raise NotImplementedError
+        """Whether this answer solves the problem."""
 
     @property
     def messages(self) -> list[dict]:

@@ -9,6 +9,7 @@ from k2lib import K2Config, K2Model
 from k2lib.cuda import clip, fp8, logits, moe, norm
 from k2lib.cuda.kernel import Kernel
 from k2lib.memory import quantize_fp8
+from k2lib.model.attention import QKPart
 from k2lib.model.moe import Router
 from k2lib.model.norm import RMSNorm
 from k2lib.optim.qk_clip import QKClip, attention_modules
@@ -176,3 +177,17 @@ def test_a_nan_stays_in_its_row_and_small_numbers_stay_exact(dtype):
     place, gates = torch.arange(4).view(4, 1), torch.ones(4, 1)
     moved = moe.unpermute(moe.permute(x, torch.arange(4), Kernel.simulate), place, gates, Kernel.simulate)
     torch.testing.assert_close(moved, x, rtol=0, atol=0, equal_nan=True)
+
+
+def test_slices_that_start_anywhere_are_read_and_a_weight_that_does_is_refused():
+    x = drawn(5, 99)[1:, 1:]  # neither contiguous nor aligned
+    row = drawn(4, 33).flatten()[33:].view(3, 33)  # contiguous, from byte 132 on
+    for part in (x, row):
+        (q, scale), (expected, factors) = fp8.quantize(part, run=Kernel.simulate), quantize_fp8(part)
+        assert torch.equal(q.view(torch.uint8), expected.view(torch.uint8)) and torch.equal(scale, factors)
+        h, _, _ = norm.add_rmsnorm(part, part, torch.ones(part.shape[1] + 1)[1:], 1e-6, Kernel.simulate)
+        assert torch.equal(h, part + part)
+        assert torch.equal(moe.permute(part, torch.tensor([9, 2, 0])[1:], Kernel.simulate), part[[2, 0]])
+    weight = torch.nn.Parameter(drawn(40)[1:33].view(4, 8))
+    with pytest.raises(ValueError, match="from a multiple of 16 bytes on"):
+        clip.rescale([QKPart(weight, 2, 0, 2, 1.0)], [torch.ones(2)], Kernel.simulate)

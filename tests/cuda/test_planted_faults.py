@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from k2lib.cuda import clip, fp8, logits, moe, norm, simulator, source
+from k2lib.cuda import clip, fp8, logits, moe, norm, source
 from k2lib.cuda.kernel import Kernel
 from k2lib.memory import quantize_fp8
 from k2lib.model.attention import QKPart
@@ -133,7 +133,6 @@ def test_a_planted_fault_is_noticed(number, tmp_path, monkeypatch):
     assert right in text, f"{file} no longer holds {right!r}; the list must follow the code"
     (tmp_path / file).write_text(text.replace(right, wrong), encoding="utf-8")
     monkeypatch.setattr(source, "KERNELS", tmp_path)
-    monkeypatch.setattr(simulator, "_library", simulator._library.__wrapped__)  # nothing of it may be remembered
     assert not all(sound(agrees, order) for order in ORDERS)
 
 

@@ -1,5 +1,6 @@
 """Problems of every family: a demonstration that solves its own episode, and episodes that a model plays to their end."""
 
+import itertools
 import json
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from k2lib import K2Config, K2Model
 from k2lib.agents import tasks
 from k2lib.corpus import arithmetic
+from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.gym import play as player
 from k2lib.gym.knowledge import Knowledge
@@ -70,6 +72,24 @@ def test_the_mixture_alternates_and_its_splits_are_disjoint():
     assert [p.kind for p in train[:4]] == ["mathematics", "tool use"] * 2 and len(train) == 60
     assert not {str(p.messages) for p in train} & {str(p.messages) for p in heldout}
     assert len(verifiable(5, 0)) == 5
+
+
+@pytest.fixture(scope="module")
+def corpus_tokenizer():
+    """As the smoke profile trains it, on the corpus without the standard library: worse at spelling, if anything."""
+    documents = itertools.chain(WORLD.documents(4), arithmetic.documents(2000, 0, SMOKE.corpus.largest_number))
+    texts = [*(d.text for d in documents), *(chat.render(p.messages, p.tools) for p in FAMILIES["tool use"])]
+    return Tokenizer.train(texts, SMOKE.corpus.vocab_size)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_turn_of_a_demonstration_fits_its_budget(family, corpus_tokenizer):
+    for problem in FAMILIES[family]:
+        ids, wrote = chat.encode(
+            corpus_tokenizer, problem.demonstration()["messages"], None, add_generation_prompt=False
+        )
+        turns = [len(list(run)) for own, run in itertools.groupby(wrote) if own]
+        assert turns and max(turns) <= problem.budget
 
 
 def test_what_is_kept_are_the_ids_that_were_sampled_and_their_logprobs(model, tiny_tokenizer):

@@ -95,6 +95,10 @@ class Letters(Question):
     def asks(self) -> str:
         return f"say {self.wanted}"
 
+    @property
+    def answer(self) -> str:
+        return self.wanted
+
     def right(self, answer: str) -> bool:
         return self.wanted in answer[:40] if self.anywhere else answer.strip().startswith(self.wanted)
 
