@@ -85,9 +85,7 @@ def corpus_tokenizer():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_turn_of_a_demonstration_fits_its_budget(family, corpus_tokenizer):
     for problem in FAMILIES[family]:
-        _, wrote = chat.encode(
-            corpus_tokenizer, problem.demonstration()["messages"], None, add_generation_prompt=False
-        )
+        _, wrote = chat.encode(corpus_tokenizer, problem.demonstration()["messages"], None, add_generation_prompt=False)
         turns = [len(list(run)) for own, run in itertools.groupby(wrote) if own]
         assert turns and max(turns) <= problem.budget
 
