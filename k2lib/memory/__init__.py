@@ -2,7 +2,7 @@
 
 from k2lib.memory.activations import ActivationStore, MemoryMeter
 from k2lib.memory.fp8 import dequantize_fp8, quantize_fp8
-from k2lib.memory.policy import Policy, k2_policy, recompute
+from k2lib.memory.policy import Policy, full_recompute, k2_policy
 from k2lib.memory.swiglu import swiglu_fp8
 
 __all__ = [
@@ -10,8 +10,8 @@ __all__ = [
     "MemoryMeter",
     "Policy",
     "dequantize_fp8",
+    "full_recompute",
     "k2_policy",
     "quantize_fp8",
-    "recompute",
     "swiglu_fp8",
 ]

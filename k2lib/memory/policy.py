@@ -1,49 +1,46 @@
-"""Which activation is kept, recomputed, stored in FP8 or moved away: the paper's choice, and ways to differ from it.
+"""Which tensor is kept, formed again, stored in FP8 or moved away: the paper's choice, and ways to differ from it.
 
-Section 2.4.3: LayerNorm, SwiGLU and the up-projections of latent attention are recomputed (cheap and large); the inputs of the
-experts' up-projections and of SwiGLU are stored as FP8; all the rest goes to the host's memory.
+Section 2.4.3: norms, SwiGLU, the up-projections of latent attention and the experts' down-projections are computed again
+(cheap, and large to keep); the inputs of the experts' up-projections and of SwiGLU are stored as FP8; all the rest goes to
+the host's memory.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 
-from torch import nn
-from torch.utils.checkpoint import checkpoint
+from k2lib.model.regions import REGIONS, TENSORS
 
 
 @dataclass(frozen=True)
 class Policy:
-    recompute: frozenset[str] = frozenset()  # kinds whose modules run again in the backward pass
-    fp8: frozenset[str] = frozenset()  # kinds whose saved tensors are stored as FP8
+    """`recompute` names parts of the forward pass (`k2lib.model.regions.REGIONS`), `fp8` tensors (TENSORS).
+
+    ValueError for a name that the model does not use.
+    """
+
+    recompute: frozenset[str] = frozenset()  # what runs a second time; neither its result nor its inside is kept
+    fp8: frozenset[str] = (
+        frozenset()
+    )  # what is stored in tiles of 1×128; a result that is formed again needs no storing
     offload: bool = False  # everything else that is large goes to host memory
+
+    def __post_init__(self):
+        for field, known in (("recompute", REGIONS), ("fp8", TENSORS)):
+            chosen = frozenset(getattr(self, field))
+            object.__setattr__(self, field, chosen)
+            if unknown := sorted(chosen - set(known)):
+                raise ValueError(f"no {unknown[0]!r} for a memory policy; choose from {', '.join(known)}")
 
 
 def k2_policy(offload: bool = True) -> Policy:
-    """The paper's. "attention" recomputes the up-projections together with the attention over them, "feed-forward" the
-    SwiGLU of dense and shared layers; the experts never keep more than their input and the SwiGLU's."""
-    return Policy(frozenset({"norm", "feed-forward", "attention"}), frozenset({"experts"}), offload)
+    """The paper's. The experts' own SwiGLU and down-projection are never kept, whatever the policy (`RoutedExperts`).
 
-
-def kind_of(module: nn.Module) -> str | None:
-    """The kind that the module's class declares; one that declares none belongs to its parent's."""
-    return getattr(type(module), "memory_kind", None)
-
-
-@contextmanager
-def recompute(model: nn.Module, policy: Policy) -> Iterator[nn.Module]:
-    """Within the block, modules of the policy's kinds keep their input only and run a second time in the backward pass.
-
-    Bit-identical: the same operations on the same numbers. A module inside a recomputed one is not wrapped twice.
+    An expert's input is a norm's result on the process that formed it, and so is formed again there; rows that arrived
+    from another process are stored in FP8.
     """
-    wrapped = [module for module in model.modules() if kind_of(module) in policy.recompute]
-    inner = {id(child) for module in wrapped for child in module.modules() if child is not module}
-    chosen = [module for module in wrapped if id(module) not in inner]
-    for module in chosen:
-        module.forward = partial(checkpoint, module.forward, use_reentrant=False, preserve_rng_state=False)
-    try:
-        yield model
-    finally:
-        for module in chosen:
-            del module.forward  # the class's own shows again
+    recompute = frozenset({"norm", "swiglu", "up-projection", "copy"})
+    return Policy(recompute, frozenset({"expert input", "swiglu input"}), offload)
+
+
+def full_recompute() -> Policy:
+    """What is usual elsewhere: of each layer nothing but its input."""
+    return Policy(recompute=frozenset({"layer"}))

@@ -15,6 +15,7 @@ from k2lib.config import K2Config
 from k2lib.model.cache import LayerCache
 from k2lib.model.causal import CausalAttention
 from k2lib.model.norm import RMSNorm
+from k2lib.model.regions import counts, named, region
 from k2lib.model.rope import rotate
 
 CHUNK = 64  # queries at a time; larger chunks waste work above the diagonal
@@ -35,8 +36,6 @@ class QKPart(NamedTuple):
 
 
 class LatentAttention(nn.Module):
-    memory_kind = "attention"
-
     def __init__(self, config: K2Config):
         super().__init__()
         self.config = config
@@ -63,10 +62,29 @@ class LatentAttention(nn.Module):
             QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim, 0.5),
         ]
 
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+        """x [B, T, D] -> [B, T, D]; with a cache, the T tokens follow what it holds and are added to it.
+
+        cos, sin [T or B×T, R/2].
+        """
+        query, (latent, rotary) = self._query_latent(x), self.latents(x, cos, sin)
+        if cache is not None:
+            entries = cache.append(latent, rotary)
+            return self.o_proj(self._over_latents(*self._queries(query, cos, sin), entries, cache.visible))
+        q, k, v = region("up-projection", self._up_project, query, latent, rotary, cos, sin)
+        return self.o_proj(self._over_keys(q, k, v, x.shape[0]))
+
     def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
-        """nope [B, T, H, N] and rotated [B, T, H, R] parts of the queries; cos, sin [T or B×T, R/2]."""
+        """nope [B, T, H, N] and rotated [B, T, H, R] parts of the queries."""
+        return self._queries(self._query_latent(x), cos, sin)
+
+    def _query_latent(self, x: Tensor) -> Tensor:
+        """What queries are projected up from: their normalised latent, or x itself where there is none."""
+        return x if self.config.q_lora_rank is None else self.q_a_layernorm(named("latent", self.q_a_proj(x)))
+
+    def _queries(self, query: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         c = self.config
-        q = self.q_proj(x) if c.q_lora_rank is None else self.q_b_proj(self.q_a_layernorm(self.q_a_proj(x)))
+        q = self.q_proj(query) if c.q_lora_rank is None else self.q_b_proj(query)
         nope, rotary = q.unflatten(-1, (c.num_attention_heads, c.qk_head_dim)).split(
             [c.qk_nope_head_dim, c.qk_rope_head_dim], dim=-1
         )
@@ -74,30 +92,28 @@ class LatentAttention(nn.Module):
 
     def latents(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """What is cached: the normalised latent [B, T, C] and the shared rotated key [B, T, R]."""
-        latent, rotary = self.kv_a_proj_with_mqa(x).split(
+        latent, rotary = named("latent", self.kv_a_proj_with_mqa(x)).split(
             [self.config.kv_lora_rank, self.config.qk_rope_head_dim], dim=-1
         )
-        return self.kv_a_layernorm(latent), rotate(rotary, cos, sin)
+        return self.kv_a_layernorm(latent), named("latent", rotate(rotary, cos, sin))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
-        """x [B, T, D] -> [B, T, D]; with a cache, the T tokens follow what it holds and are added to it."""
-        queries, (latent, rotary) = self.queries(x, cos, sin), self.latents(x, cos, sin)
-        if cache is None:
-            return self.o_proj(self._over_keys(*queries, latent, rotary))
-        return self.o_proj(self._over_latents(*queries, cache.append(latent, rotary), cache.visible))
-
-    def _over_keys(self, q_nope: Tensor, q_rotary: Tensor, latent: Tensor, k_rotary: Tensor) -> Tensor:
-        """[B, T, H·V] among the tokens themselves: keys and values are rebuilt, and the largest logits remembered."""
+    def _up_project(
+        self, query: Tensor, latent: Tensor, k_rotary: Tensor, cos: Tensor, sin: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries and keys [B·H, T, N + R] and values [B·H, T, V] of all heads: large, and cheap to form again."""
         c, heads = self.config, self.config.num_attention_heads
         batch, length, _ = latent.shape
+        q = torch.cat(self._queries(query, cos, sin), dim=-1)
         k_nope, v = self.kv_b_proj(latent).unflatten(-1, (heads, -1)).split([c.qk_nope_head_dim, c.v_head_dim], dim=-1)
-        q = torch.cat((q_nope, q_rotary), dim=-1)
         k = torch.cat((k_nope, k_rotary.unsqueeze(2).expand(-1, -1, heads, -1).to(k_nope.dtype)), dim=-1)
-        q, k, v = (t.transpose(1, 2).reshape(batch * heads, length, -1) for t in (q, k, v))
-        output, largest = CausalAttention.apply(q, k, v, c.softmax_scale, min(CHUNK, length))
-        if self.training and torch.is_grad_enabled():
-            self._remember(largest.view(batch, heads).amax(0))
-        return output.view(batch, heads, length, -1).transpose(1, 2).flatten(2)
+        return tuple(t.transpose(1, 2).reshape(batch * heads, length, -1) for t in (q, k, v))
+
+    def _over_keys(self, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
+        """[B, T, H·V] among the tokens themselves; the largest logits are remembered."""
+        output, largest = CausalAttention.apply(q, k, v, self.config.softmax_scale, min(CHUNK, q.shape[1]))
+        if self.training and counts():
+            self._remember(largest.view(batch, -1).amax(0))
+        return region("copy", _merge_heads, output.unflatten(0, (batch, -1)))
 
     def _over_latents(self, q_nope: Tensor, q_rotary: Tensor, entries: Tensor, visible: Tensor) -> Tensor:
         """[B, T, H·V] over cached entries [B, L, C + R], of which visible [B, T, L] marks what each query may see.
@@ -118,6 +134,10 @@ class LatentAttention(nn.Module):
     def _remember(self, largest: Tensor) -> None:
         largest = largest.detach()
         self.max_logits = largest if self.max_logits is None else torch.maximum(self.max_logits, largest)
+
+
+def _merge_heads(x: Tensor) -> Tensor:  # [B, H, T, V] -> [B, T, H·V]
+    return x.transpose(1, 2).flatten(2)
 
 
 def _linear(inputs: int, outputs: int) -> nn.Linear:

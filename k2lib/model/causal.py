@@ -9,6 +9,8 @@ are narrower than keys, as in latent attention.
 import torch
 from torch import Tensor
 
+from k2lib.model.regions import named
+
 
 def reference(q: Tensor, k: Tensor, v: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     """The same in plain words: (output [N, T, V], largest logit [N]); q, k [N, T, D], v [N, T, V]."""
@@ -34,7 +36,7 @@ class CausalAttention(torch.autograd.Function):
             scores = _scores(q, k, mask, start, end, scale)
             largest = torch.maximum(largest, scores.amax((1, 2)).float())
             output[:, start:end] = torch.bmm(scores.softmax(-1), v[:, :end])
-        ctx.save_for_backward(q, k, v, output)
+        ctx.save_for_backward(q, k, v, named("attention output", output))
         ctx.scale, ctx.chunk = scale, chunk
         ctx.mark_non_differentiable(largest)
         return output, largest

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from k2lib import machine
+from k2lib.model.regions import named
 
 CHUNK, CHUNK_ON_HOST = 8192, 256  # tokens; the logits of a chunk should stay in a processor's cache
 
@@ -25,8 +26,8 @@ class LinearCrossEntropy(torch.autograd.Function):
     def forward(ctx, hidden, weight, targets, weights):
         total = hidden.new_zeros((), dtype=torch.float32)
         need = any(ctx.needs_input_grad)
-        d_hidden = torch.empty_like(hidden) if need else None
-        d_weight = torch.zeros_like(weight, dtype=torch.float32) if need else None
+        d_hidden = named("loss", torch.empty_like(hidden)) if need else None
+        d_weight = named("loss", torch.zeros_like(weight, dtype=torch.float32)) if need else None
         cast, chunk = weight.to(hidden.dtype), CHUNK_ON_HOST if machine.on_host(hidden) else CHUNK
         for start in range(0, hidden.shape[0], chunk):
             rows = slice(start, start + chunk)

@@ -15,12 +15,11 @@ from torch import Tensor, nn
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.model.norm import compute_dtype
+from k2lib.model.regions import counts, named, region
 
 
 class MLP(nn.Module):
     """SwiGLU: down(silu(gate(x)) · up(x))."""
-
-    memory_kind = "feed-forward"
 
     def __init__(self, width: int, hidden: int):
         super().__init__()
@@ -29,12 +28,15 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        gate_up = named("swiglu input", self.gate_proj(x), self.up_proj(x))
+        return self.down_proj(region("swiglu", swiglu, *gate_up))
+
+
+def swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    return F.silu(gate) * up
 
 
 class Router(nn.Module):
-    memory_kind = "router"
-
     def __init__(self, config: K2Config):
         super().__init__()
         self.config = config
@@ -46,11 +48,12 @@ class Router(nn.Module):
         """Gate weights [T, K] and expert indices [T, K] of x [T, D]; scored in fp32 whatever the compute dtype."""
         c = self.config
         with machine.full_precision(x.device):
-            scores = F.linear(x.float(), self.weight.float()).sigmoid()
+            wide = region("copy", Tensor.float, x)
+            scores = named("routing", F.linear(wide, self.weight.float()).sigmoid())
         biased = self._allowed(scores.detach() + self.e_score_correction_bias)
         chosen = biased.topk(c.num_experts_per_tok, sorted=False).indices
         gates = scores.gather(1, chosen)
-        if self.training and torch.is_grad_enabled():
+        if self.training and counts():
             self.load += torch.bincount(chosen.flatten(), minlength=c.n_routed_experts)
         return gates / (gates.sum(-1, keepdim=True) + 1e-20) * c.routed_scaling_factor, chosen
 
@@ -74,8 +77,6 @@ class Router(nn.Module):
 
 class Experts(nn.Module):
     """All experts of a layer as two stacked weights, so that a grouped product serves them without a loop."""
-
-    memory_kind = "experts"
 
     def __init__(self, config: K2Config):
         super().__init__()
@@ -102,9 +103,10 @@ class Experts(nn.Module):
 Dispatch = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
+@torch.compiler.disable  # row counts depend on the data, and PyTorch traces grouped products in bf16 only
 def on_this_process(x: Tensor, gate_up_proj: Tensor, down_proj: Tensor, gates: Tensor, chosen: Tensor) -> Tensor:
     """The weighed sum [T, D] of each token's experts, all of which are here."""
-    return RoutedExperts.apply(x, gate_up_proj, down_proj, gates, chosen)
+    return RoutedExperts.apply(named("expert input", x), gate_up_proj, down_proj, gates, chosen)
 
 
 class RoutedExperts(torch.autograd.Function):
@@ -121,9 +123,11 @@ class RoutedExperts(torch.autograd.Function):
         gate_up = F.grouped_mm(x.index_select(0, token), gate_up_weight.to(x.dtype).transpose(1, 2), offs=ends)
         gate, up = gate_up.chunk(2, dim=-1)
         y = F.grouped_mm(F.silu(gate).mul_(up).mul_(weight), down_weight.to(x.dtype).transpose(1, 2), offs=ends)
+        named("swiglu input", gate_up)
+        named("routing", weight, token, place, ends)
         ctx.save_for_backward(x, gate_up_weight, down_weight, gate_up, weight, token, place, ends)
         ctx.gates_dtype = gates.dtype
-        return _sum_rows(y, place)
+        return sum_rows(y, place)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -140,12 +144,12 @@ class RoutedExperts(torch.autograd.Function):
         d_gate = torch.ops.aten.silu_backward(d_activation * up, gate)
         d_gate_up = torch.cat((d_gate, d_activation.mul_(silu)), dim=-1)
         d_gate_up_weight = F.grouped_mm(d_gate_up.t(), x.index_select(0, token), offs=ends)
-        d_x = _sum_rows(F.grouped_mm(d_gate_up, gate_up_weight.to(x.dtype), offs=ends), place)
+        d_x = sum_rows(F.grouped_mm(d_gate_up, gate_up_weight.to(x.dtype), offs=ends), place)
         d_gates = d_weight[place].to(ctx.gates_dtype)
         return d_x, d_gate_up_weight.to(gate_up_weight.dtype), d_down_weight.to(down_weight.dtype), d_gates, None
 
 
-def _sum_rows(rows: Tensor, place: Tensor) -> Tensor:
+def sum_rows(rows: Tensor, place: Tensor) -> Tensor:
     """rows[place].sum(1) for place [T, K], without the gathered copy: ten times faster than indexing on the CPU."""
     return F.embedding_bag(place, rows, mode="sum")
 
@@ -188,7 +192,7 @@ class MoE(nn.Module):
         self.shared_experts = MLP(config.hidden_size, config.moe_intermediate_size * shared) if shared else None
 
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D]
-        flat = x.flatten(0, -2)
+        flat = named("expert input", x.flatten(0, -2))
         output = self.experts(flat, *self.gate(flat)).view_as(x)
         return output if self.shared_experts is None else output + self.shared_experts(x)
 

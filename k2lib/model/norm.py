@@ -7,6 +7,8 @@ input for the backward pass. This one keeps the input, which the residual stream
 import torch
 from torch import Tensor, nn
 
+from k2lib.model.regions import region
+
 
 def compute_dtype(x: Tensor) -> torch.dtype:
     """The dtype of matrix products here: autocast's where it is on, else x's own."""
@@ -38,8 +40,6 @@ class Normalise(torch.autograd.Function):
 
 
 class RMSNorm(nn.Module):
-    memory_kind = "norm"  # what a memory policy calls the tensors saved while this module runs
-
     def __init__(self, width: int, eps: float):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
@@ -48,6 +48,9 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:  # [..., D]
         if not torch.is_grad_enabled():
             return self.reference(x.float()).to(compute_dtype(x))
+        return region("norm", self._normalise, x)
+
+    def _normalise(self, x: Tensor) -> Tensor:
         return Normalise.apply(x.flatten(0, -2), self.weight, self.eps, compute_dtype(x)).view(x.shape)
 
     def reference(self, x: Tensor) -> Tensor:

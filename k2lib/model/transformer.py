@@ -18,6 +18,7 @@ from k2lib.model.generate import sample
 from k2lib.model.loss import cross_entropy
 from k2lib.model.moe import MLP, Experts, MoE, Router
 from k2lib.model.norm import RMSNorm, compute_dtype
+from k2lib.model.regions import named, region
 from k2lib.model.rope import inverse_frequencies, rotation
 
 
@@ -30,8 +31,8 @@ class Layer(nn.Module):
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:  # [B, T, D]
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
-        return x + self.mlp(self.post_attention_layernorm(x))
+        x = x + self.self_attn(self.input_layernorm(named("residual", x)), cos, sin, cache)
+        return x + self.mlp(self.post_attention_layernorm(named("residual", x)))
 
 
 class K2Model(nn.Module):
@@ -57,8 +58,8 @@ class K2Model(nn.Module):
         cos, sin = rotation(self.config, self.frequencies, positions)
         x = tokens if self.embed_tokens is None else self.embed_tokens(tokens)
         for layer, layer_cache in zip(self.layers, caches, strict=True):
-            x = layer(x, cos, sin, layer_cache)
-        return x if self.norm is None else self.norm(x)
+            x = region("layer", layer, x, cos, sin, layer_cache)
+        return x if self.norm is None else self.norm(named("residual", x))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits [B, T, V] of the token after each of tokens [B, T]."""
@@ -68,7 +69,9 @@ class K2Model(nn.Module):
     def loss(self, tokens: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
         """Mean cross-entropy in nats over the targets [B, T] (shifted by the caller), weighted by weights [B, T]."""
         hidden = self.hidden(tokens)
-        return cross_entropy(hidden.to(compute_dtype(hidden)), self.lm_head.weight, targets, weights)
+        return cross_entropy(
+            region("copy", Tensor.to, hidden, compute_dtype(hidden)), self.lm_head.weight, targets, weights
+        )
 
     def token_logprobs(self, tokens: Tensor, wanted: Tensor | None = None) -> Tensor:
         """log p(tokens[:, t + 1] | tokens[:, : t + 1]) as [B, T] fp32 for tokens [B, T + 1]; differentiable.

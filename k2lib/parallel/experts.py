@@ -1,15 +1,16 @@
 """Expert parallelism: every process holds a share of the experts, and tokens travel to theirs and back (section 2.4.2).
 
 Shapes: T tokens of this process, K experts a token, S = T·K pairs, R pairs received, D width, E experts, P processes.
-Two all-to-alls a layer: rows go out sorted by expert, outputs come home in the same order, where they are weighed and summed. The
-gradient of an all-to-all is the all-to-all with the two split lists exchanged.
+Rows go out sorted by expert, each with its gate weight; outputs come home in the same order and are summed. Weighed where
+the experts are, before their down-projection, no output of it need be kept for the gates' gradient. The gradient of an
+all-to-all is the all-to-all with the two split lists exchanged.
 """
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from k2lib.model.moe import Experts, on_this_process
+from k2lib.model.moe import Experts, on_this_process, sum_rows
 
 
 class AllToAll(torch.autograd.Function):
@@ -46,12 +47,12 @@ class AcrossProcesses:
         sent = counts.view(self.processes, -1).sum(1).tolist()
         received = arriving.view(self.processes, -1).sum(1).tolist()
         rows = AllToAll.apply(x[order // active], sent, received)
+        weight = AllToAll.apply(gates.flatten()[order].unsqueeze(1), sent, received)
         expert = torch.arange(local, device=x.device).repeat(self.processes).repeat_interleave(arriving)
-        ones = torch.ones(rows.shape[0], 1, device=x.device)
-        output = on_this_process(rows, gate_up_proj, down_proj, ones, expert.unsqueeze(1))
+        output = on_this_process(rows, gate_up_proj, down_proj, weight, expert.unsqueeze(1))
         home = AllToAll.apply(output, received, sent)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(order.numel(), device=x.device))
-        return (home[back].view(tokens, active, -1) * gates.unsqueeze(-1).to(home.dtype)).sum(1)
+        return sum_rows(home, back.view(tokens, active))
 
 
 def shard_experts(model: nn.Module, rank: int, processes: int) -> nn.Module:

@@ -3,7 +3,8 @@
     python -m torch.distributed.run --nproc_per_node 2 -m k2lib.parallel.job JOB.json
 
 JOB.json: {"mode": "single" | "pipeline" | "experts", "config", "steps", "batch_size", "seq_len", "microbatches", "virtual", "lr",
-"seed", "shards", "out"}. Process 0 writes the losses to `out`, each process its timings beside it.
+"seed", "shards", "policy", "out"}; "policy" holds the arguments of a memory `Policy`. Process 0 writes the losses to `out`, each
+process its timings beside it.
 The loop and the step are `k2lib.train`'s; a layout is only another way to get gradients.
 """
 
@@ -20,13 +21,14 @@ from torch import nn
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
+from k2lib.memory import Policy
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.parallel.experts import shard_experts, synchronise
 from k2lib.parallel.pipeline import Pipeline
 from k2lib.store import write_atomic
 from k2lib.train import Batch, train
-from k2lib.train.step import Gradients, backward
+from k2lib.train.step import Gradients, backward, under
 
 
 def main(job: dict) -> None:
@@ -53,6 +55,7 @@ def main(job: dict) -> None:
 
     # fp32: bf16 would turn differences in the last bit of a sum over processes into visible ones
     optimizer = MuonClip.for_model(model, lr=job["lr"], ns_dtype=torch.float32)
+    gradients = under(Policy(**job["policy"]), gradients)
     history = train(model, optimizer, batches, steps=job["steps"], lr_at=lambda _: job["lr"], gradients=gradients)
     if rank == 0:
         write_atomic(Path(job["out"]), json.dumps({"losses": [record.loss for record in history]}))

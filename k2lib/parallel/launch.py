@@ -18,7 +18,7 @@ def launch(mode: str, *, shards: Path | str, processes: int = 2, timeout: float 
     """
     with tempfile.TemporaryDirectory() as folder:
         out, described = Path(folder) / "result.json", Path(folder) / "job.json"
-        whole = {"virtual": 1} | job | {"mode": mode, "shards": str(shards), "out": str(out)}
+        whole = {"virtual": 1, "policy": {}} | job | {"mode": mode, "shards": str(shards), "out": str(out)}
         described.write_text(json.dumps(whole), encoding="utf-8")
         start = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
         start = [] if mode == "single" else start

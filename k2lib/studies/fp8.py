@@ -7,16 +7,15 @@ import torch
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
-from k2lib.memory.activations import ActivationStore
-from k2lib.memory.policy import Policy
+from k2lib.memory.policy import Policy, k2_policy
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.profiles import MemorySize
 from k2lib.progress import Progress, silent
 from k2lib.train import Batch, train
-from k2lib.train.step import Gradients, backward
+from k2lib.train.step import under
 
-ARMS = {"plain": Policy(), "fp8": Policy(fp8=frozenset({"experts"}))}
+ARMS = {"plain": Policy(), "fp8": Policy(fp8=k2_policy().fp8)}
 
 
 def loss_curves(
@@ -30,18 +29,8 @@ def loss_curves(
 
         torch.manual_seed(seed)
         model = K2Model(config).to(machine.device())
-        settings = {"steps": size.steps, "lr_at": lambda _: lr, "gradients": stored(ARMS[arm])}
+        settings = {"steps": size.steps, "lr_at": lambda _: lr, "gradients": under(ARMS[arm])}
         settings |= {"progress": progress, "description": f"train {arm}, seed {seed}"}
         return [record.loss for record in train(model, MuonClip.for_model(model, lr=lr), batches, **settings)]
 
     return [{arm: losses(seed, arm) for arm in ARMS} for seed in range(size.seeds)]
-
-
-def stored(policy: Policy) -> Gradients:
-    """The plain pass, with what it saves for the backward half stored under `policy`."""
-
-    def gradients(model: torch.nn.Module, batch: Batch) -> float:
-        with ActivationStore(policy):
-            return backward(model, batch)
-
-    return gradients

@@ -6,13 +6,13 @@ from torch import Tensor
 
 from k2lib import machine
 from k2lib.memory.activations import ActivationStore
-from k2lib.memory.policy import Policy, recompute
+from k2lib.memory.policy import Policy
 from k2lib.model import K2Model
 
 
 @dataclass(frozen=True)
 class Kept:
-    by_kind: dict[str, int]
+    by_name: dict[str, int]
     total: int  # bytes on the device
     host: int
     loss: float
@@ -27,11 +27,10 @@ def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype:
     was_training, where = model.training, next(model.parameters()).device
     sequences = sequences.to(where)
     model.train().zero_grad(set_to_none=True)
-    with recompute(model, policy), ActivationStore(policy) as store, machine.precision(where, compute_dtype):
+    with ActivationStore(policy) as store, machine.precision(where, compute_dtype):
         loss = model.loss(sequences[:, :-1], sequences[:, 1:])
     loss.backward()
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    by_kind = {kind: size for kind, size in store.bytes_by_kind.items() if kind != "weights"}
-    return Kept(by_kind, store.total_bytes, store.host_bytes, loss.item(), gradients)
+    return Kept(store.bytes_by_name, store.total_bytes, store.host_bytes, loss.item(), gradients)

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from k2lib import machine
+from k2lib.memory import ActivationStore, Policy
 from k2lib.model.moe import max_violation, router_loads, update_router_bias
 from k2lib.train.batch import Batch
 
@@ -35,6 +36,16 @@ def backward(model: nn.Module, batch: Batch) -> float:
         loss = model.loss(*batch.to(where))
     loss.backward()
     return loss.item()
+
+
+def under(policy: Policy, gradients: Gradients = backward) -> Gradients:
+    """The same gradients, with what they keep for their backward passes stored under a memory policy."""
+
+    def stored(model: nn.Module, batch: Batch) -> float:
+        with ActivationStore(policy):
+            return gradients(model, batch)
+
+    return stored
 
 
 def update(model: nn.Module, optimizer: torch.optim.Optimizer, lr: float, bias_rate: float = BIAS_RATE) -> Observed:

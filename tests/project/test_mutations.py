@@ -70,7 +70,25 @@ MUTATIONS = {
         "k2lib/memory/fp8.py",
         ".amax((-3, -1))",
         ".mean((-3, -1))",
-        "tests/memory/test_memory.py::test_every_number_comes_back_within_half_a_step",
+        "tests/memory/test_fp8_tiles.py::test_every_number_comes_back_within_half_a_step",
+    ),
+    "tokens counted again when a layer runs again": (
+        "k2lib/model/regions.py",
+        "torch.compiler.is_compiling() or not running_again.get()",
+        "True",
+        "tests/memory/test_activations.py::test_the_second_run_counts_no_token_twice",
+    ),
+    "a part that runs again in another precision": (
+        "k2lib/memory/recompute.py",
+        "torch.autocast(**self.precision)",
+        "torch.autocast(self.precision['device_type'], enabled=False)",
+        "tests/memory/test_activations.py::test_recomputation_and_offload_leave_every_gradient_bit_identical",
+    ),
+    "layers that come home one too late": (
+        "k2lib/memory/offload.py",
+        "return forward_pass, layer - 1",
+        "return forward_pass, layer",
+        "tests/memory/test_offload.py::test_one_layer_at_a_time_is_at_home",
     ),
     "a claim reworded without running its notebook": (
         "data/claims.yaml",
