@@ -32,12 +32,12 @@ class Policy:
 
 
 def k2_policy(offload: bool = True) -> Policy:
-    """The paper's. The experts' own SwiGLU and down-projection are never kept, whatever the policy (`RoutedExperts`).
+    """The paper's, and "copy": what differs from a kept tensor in layout or dtype alone.
 
     An expert's input is a norm's result on the process that formed it, and so is formed again there; rows that arrived
     from another process are stored in FP8.
     """
-    recompute = frozenset({"norm", "swiglu", "up-projection", "copy"})
+    recompute = frozenset({"norm", "swiglu", "up-projection", "down-projection", "copy"})
     return Policy(recompute, frozenset({"expert input", "swiglu input"}), offload)
 
 

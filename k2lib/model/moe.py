@@ -49,7 +49,7 @@ class Router(nn.Module):
         c = self.config
         with machine.full_precision(x.device):
             wide = region("copy", Tensor.float, x)
-            scores = named("routing", F.linear(wide, self.weight.float()).sigmoid())
+            scores = F.linear(wide, self.weight.float()).sigmoid()
         biased = self._allowed(scores.detach() + self.e_score_correction_bias)
         chosen = biased.topk(c.num_experts_per_tok, sorted=False).indices
         gates = scores.gather(1, chosen)
@@ -124,7 +124,7 @@ class RoutedExperts(torch.autograd.Function):
         gate, up = gate_up.chunk(2, dim=-1)
         y = F.grouped_mm(F.silu(gate).mul_(up).mul_(weight), down_weight.to(x.dtype).transpose(1, 2), offs=ends)
         named("swiglu input", gate_up)
-        named("routing", weight, token, place, ends)
+        named("rows", weight, token, place, ends)
         ctx.save_for_backward(x, gate_up_weight, down_weight, gate_up, weight, token, place, ends)
         ctx.gates_dtype = gates.dtype
         return sum_rows(y, place)
@@ -193,7 +193,8 @@ class MoE(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:  # [B, T, D]
         flat = named("expert input", x.flatten(0, -2))
-        output = self.experts(flat, *self.gate(flat)).view_as(x)
+        gates, chosen = region("routing", self.gate, flat)
+        output = self.experts(flat, gates, chosen).view_as(x)
         return output if self.shared_experts is None else output + self.shared_experts(x)
 
 

@@ -15,7 +15,9 @@ REGIONS = {
     "layer": "a whole layer, from its input",
     "norm": "a norm, from the residual stream or a latent",
     "up-projection": "queries, keys and values of all heads, from their latents",
-    "swiglu": "silu(gate) · up of dense and shared layers, from gate and up; the routed experts never keep it",
+    "swiglu": "silu(gate) · up, from gate and up; that of routed experts is never kept here, whatever the policy",
+    "down-projection": "outputs of routed experts; never kept here either, since gates weigh before they are formed",
+    "routing": "scores and gates, from the experts' input",
     "copy": "a tensor in another layout or dtype",
 }
 TENSORS = {
@@ -24,7 +26,8 @@ TENSORS = {
     "attention output": "weighed values of all heads",
     "expert input": "rows that enter an expert's up-projection",
     "swiglu input": "gate and up, of routed, shared and dense feed-forward layers",
-    "routing": "scores, gates, and which row is whose",
+    "rows": "which row is whose among the experts, and its weight",
+    "angles": "cosines and sines of the positions, one for all layers",
     "loss": "the gradients that the loss has formed already",
 }
 

@@ -31,7 +31,7 @@ class Layer(nn.Module):
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:  # [B, T, D]
-        x = x + self.self_attn(self.input_layernorm(named("residual", x)), cos, sin, cache)
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
         return x + self.mlp(self.post_attention_layernorm(named("residual", x)))
 
 
@@ -55,10 +55,10 @@ class K2Model(nn.Module):
         positions, caches = torch.arange(length, device=tokens.device), [None] * len(self.layers)
         if cache is not None:
             positions, caches = cache.advance(length)
-        cos, sin = rotation(self.config, self.frequencies, positions)
+        cos, sin = named("angles", *rotation(self.config, self.frequencies, positions))
         x = tokens if self.embed_tokens is None else self.embed_tokens(tokens)
         for layer, layer_cache in zip(self.layers, caches, strict=True):
-            x = region("layer", layer, x, cos, sin, layer_cache)
+            x = region("layer", layer, named("residual", x), cos, sin, layer_cache)
         return x if self.norm is None else self.norm(named("residual", x))
 
     def forward(self, tokens: Tensor) -> Tensor:

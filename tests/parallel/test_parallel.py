@@ -16,7 +16,7 @@ from k2lib.model.moe import Experts
 from k2lib.parallel.experts import shard_experts
 from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
-from k2lib.parallel.plan import Plan, parameters_per_gpu, state_bytes
+from k2lib.parallel.plan import Plan, activation_bytes, parameters_per_gpu, state_bytes, waterfall
 from k2lib.profiles import SMOKE
 from k2lib.studies.kept import kept_bytes
 
@@ -111,6 +111,30 @@ def test_the_states_of_all_gpus_are_the_papers_six_terabytes_and_one_holds_about
     assert weights + gradients == pytest.approx(6.16e12, rel=0.01)
     weights, gradients, *_ = state_bytes(config, Plan()).values()
     assert max(map(sum, zip(weights, gradients, strict=True))) == pytest.approx(30e9, rel=0.06)
+
+
+def test_zero_shares_out_what_only_the_optimizer_needs():
+    config = K2Config.preset("kimi-k2")
+    one, many = (state_bytes(config, Plan(replicas=n)) for n in (1, 16))
+    assert one["weights, bf16"] == many["weights, bf16"]
+    assert many["momentum, fp32"] == pytest.approx([held / 16 for held in one["momentum, fp32"]])
+    whole = Plan(pipeline=1, experts=16)  # every parameter's momentum is held once by its 16 GPUs
+    assert 16 * state_bytes(config, whole)["momentum, fp32"][0] == pytest.approx(4 * count_parameters(config).total)
+    assert Plan(replicas=16).gpus == 4096
+    assert sum(map(sum, many.values())) / 16 == pytest.approx(30e9, rel=0.02)  # the paper: about 30 GB
+
+
+def test_every_measure_of_the_paper_shrinks_the_activations():
+    config = K2Config.preset("kimi-k2")
+    device, host = zip(*waterfall(config, Plan()).values(), strict=True)
+    assert list(device) == sorted(device, reverse=True) and len(set(device)) == len(device)
+    assert device[0] > 80e9 > max(map(sum, zip(*state_bytes(config, Plan(replicas=16)).values()))) + device[-2]
+    assert host[:-1] == (0.0,) * (len(host) - 1) and host[-1] == pytest.approx(device[-2] - device[-1])
+    # by hand, of one sparse layer and token in bf16: FP8 rows that arrived and SwiGLU inputs, the shared expert's among them
+    sparse = config.replace(num_hidden_layers=2, first_k_dense_replace=0)
+    left, _ = activation_bytes(sparse, Plan(pipeline=2), k2_policy())
+    tiles = 8 * (7168 + 4 * 56) + 8 * (4096 + 4 * 32) + 2 * (2048 + 4 * 16)
+    assert left == pytest.approx(2 * 4096 * tiles, rel=0.02)
 
 
 def test_the_plan_holds_every_parameter():
