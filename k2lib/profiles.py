@@ -60,8 +60,10 @@ class ClipSize:
 class MemorySize:
     batch_size: int
     seq_len: int
-    steps: int  # for the losses with and without FP8 storage
+    steps: int  # for the losses with and without FP8
     seeds: int
+    rounds: int  # of timing a step in turns with a peer's
+    model: dict = field(default_factory=dict, hash=False)  # fields in which the FP8 study's model differs
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,7 @@ SMOKE = Profile(
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
-    memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1),
+    memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=2),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
@@ -187,7 +189,14 @@ LAPTOP = Profile(
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
-    memory=MemorySize(batch_size=8, seq_len=128, steps=50, seeds=3),
+    memory=MemorySize(
+        batch_size=8,
+        seq_len=128,
+        steps=300,
+        seeds=8,
+        rounds=7,
+        model=SMOKE.model | dict(vocab_size=4096, hidden_size=128, intermediate_size=256, moe_intermediate_size=64),
+    ),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),

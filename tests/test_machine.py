@@ -129,7 +129,7 @@ TINY = dataclasses.replace(
     corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, shard_tokens=1 << 14),
     pretrain=profiles.TrainSize(3, 4, 32, 1e-2, 1),
     clip=profiles.ClipSize(2, 2, 16, 1e-2, 0.01, 1),
-    memory=profiles.MemorySize(2, 16, 2, 1),
+    memory=profiles.MemorySize(2, 16, 2, 1, 1),
     agentic=profiles.AgenticSize(2, 60, 4),
     sft=profiles.TrainSize(2, 4, 768, 1e-3, 1),
     rl=dataclasses.replace(

@@ -5,6 +5,7 @@ import argparse
 NAMES = {
     "model": "a training step",
     "decode": "decoding",
+    "memory": "bytes kept for the backward pass, and the time of a step",
     "kernels": "the raw kernels, on a GPU",
 }  # files of k2lib/bench/
 

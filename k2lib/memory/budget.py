@@ -70,11 +70,11 @@ def attention_saves(c: K2Config, compute: int) -> list[Saved]:
     saved = norm_saves(c.hidden_size, compute) + norm_saves(c.kv_lora_rank, compute)
     saved += [Saved("latent", c.kv_lora_rank + c.qk_rope_head_dim, compute)]
     if query is not None:
-        saved += [Saved("latent", query, compute)] + norm_saves(query, compute)
+        saved += [Saved("latent", query, compute), *norm_saves(query, compute)]
     for width in (c.qk_head_dim, c.qk_head_dim, c.v_head_dim):
         saved += [Saved("up-projection", heads * width, compute, "up-projection")]
     mixed = heads * c.v_head_dim
-    return saved + [Saved("attention output", mixed, compute), Saved("copy", mixed, compute, "copy")]
+    return [*saved, Saved("attention output", mixed, compute), Saved("copy", mixed, compute, "copy")]
 
 
 def feed_forward_saves(c: K2Config, layer: int, compute: int, rows: float) -> list[Saved]:

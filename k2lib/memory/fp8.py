@@ -85,14 +85,19 @@ def _quantize_formula(x: Tensor, rows: int, columns: int) -> tuple[Tensor, Tenso
         largest = blocks.abs().nan_to_num(0.0, torch.finfo(torch.float32).max).amax((-3, -1))
     scale = largest / LARGEST
     scale = torch.where(scale > 0, scale, torch.ones_like(scale))
-    q = (blocks / scale[..., :, None, :, None]).clamp(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
+    q = (blocks / scale[..., :, None, :, None]).clamp_(-LARGEST, LARGEST).to(torch.float8_e4m3fn)
     return _untile(q.view(torch.uint8), x.shape).view(torch.float8_e4m3fn), scale
 
 
 def _dequantize_formula(q: Tensor, scale: Tensor, dtype: torch.dtype, rows: int, columns: int) -> Tensor:
-    full = scale.repeat_interleave(rows, -2)[..., : q.shape[-2], :]
-    full = full.repeat_interleave(columns, -1)[..., : q.shape[-1]]
-    return (q.float() * full).to(dtype)
+    values = _tiles(_values(q), rows, columns).mul_(scale[..., :, None, :, None])
+    return _untile(values, q.shape).to(dtype)
+
+
+def _values(q: Tensor) -> Tensor:
+    """q.float(), by looking up each of the 256 bytes: half the time of the cast on a CPU."""
+    table = torch.arange(256, dtype=torch.uint8, device=q.device).view(torch.float8_e4m3fn).float()
+    return table.take(q.view(torch.uint8).long())
 
 
 def _kernel_fits(x: Tensor, dtype: torch.dtype, rows: int, columns: int) -> bool:
@@ -107,7 +112,7 @@ def _factors(x: Tensor, rows: int, columns: int) -> tuple[int, ...]:
 
 def _tiles(x: Tensor, rows: int, columns: int) -> Tensor:
     pad = (0, -x.shape[-1] % columns, 0, -x.shape[-2] % rows)
-    padded = torch.nn.functional.pad(x.float(), pad)
+    padded = torch.nn.functional.pad(x.float(), pad) if any(pad) else x.float()
     return padded.unflatten(-1, (-1, columns)).unflatten(-3, (-1, rows))
 
 

@@ -118,7 +118,7 @@ class RoutedExperts(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, gate_up_weight, down_weight, gates, chosen):
-        token, weight, place, ends = _by_expert(gates, chosen, gate_up_weight.shape[0], _alignment(x))
+        token, weight, place, ends = rows_by_expert(gates, chosen, gate_up_weight.shape[0], alignment(x))
         weight = weight.to(x.dtype)
         gate_up = F.grouped_mm(x.index_select(0, token), gate_up_weight.to(x.dtype).transpose(1, 2), offs=ends)
         gate, up = gate_up.chunk(2, dim=-1)
@@ -154,7 +154,7 @@ def sum_rows(rows: Tensor, place: Tensor) -> Tensor:
     return F.embedding_bag(place, rows, mode="sum")
 
 
-def _by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def rows_by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The (token, expert) pairs as rows sorted by expert, every expert's rows padded to a multiple of `align`.
 
     Returns token [S] and weight [S, 1] of each row, place [T, K] of each pair among the rows, and ends [E] int32 of
@@ -174,7 +174,7 @@ def _by_expert(gates: Tensor, chosen: Tensor, experts: int, align: int) -> tuple
     return token, weight.unsqueeze(1), place, ends.to(torch.int32)
 
 
-def _alignment(x: Tensor) -> int:
+def alignment(x: Tensor) -> int:
     """To how many rows each expert is padded.
 
     The CPU's bf16 library compiles a kernel for every new row count, at a millisecond each, and the loads of a router

@@ -128,7 +128,11 @@ def test_every_measure_of_the_paper_shrinks_the_activations():
     config = K2Config.preset("kimi-k2")
     device, host = zip(*waterfall(config, Plan()).values(), strict=True)
     assert list(device) == sorted(device, reverse=True) and len(set(device)) == len(device)
-    assert device[0] > 80e9 > max(map(sum, zip(*state_bytes(config, Plan(replicas=16)).values()))) + device[-2]
+    assert (
+        device[0]
+        > 80e9
+        > max(map(sum, zip(*state_bytes(config, Plan(replicas=16)).values(), strict=True))) + device[-2]
+    )
     assert host[:-1] == (0.0,) * (len(host) - 1) and host[-1] == pytest.approx(device[-2] - device[-1])
     # by hand, of one sparse layer and token in bf16: FP8 rows that arrived and SwiGLU inputs, the shared expert's among them
     sparse = config.replace(num_hidden_layers=2, first_k_dense_replace=0)

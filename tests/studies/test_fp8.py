@@ -1,0 +1,78 @@
+"""The arms of the FP8 study do what they are called, and the interval is Student's."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from k2lib import K2Config, K2Model
+from k2lib.corpus import packing
+from k2lib.corpus.documents import Document
+from k2lib.profiles import SMOKE
+from k2lib.studies import fp8
+from k2lib.studies.fp8_products import compute_in_fp8, linear, rounded
+
+CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
+
+
+def test_a_linear_layer_in_fp8_multiplies_rounded_factors_forwards_and_backwards():
+    torch.manual_seed(0)
+    x, weight = torch.randn(40, 256, requires_grad=True), torch.randn(384, 256, requires_grad=True)
+    d = torch.randn(40, 384)
+    y = linear(x, weight)
+    y.backward(d)
+    qx, qw, qd = rounded(x.detach()), rounded(weight.detach(), (128, 128)), rounded(d)
+    assert torch.equal(y, F.linear(qx, qw))
+    assert torch.equal(x.grad, qd @ qw) and torch.equal(weight.grad, qd.t() @ qx)
+    assert 0.01 < (qx - x).norm() / x.norm() < 0.04
+
+
+def test_a_model_in_fp8_differs_a_little_everywhere_but_in_head_and_router():
+    torch.manual_seed(0)
+    model, tokens = K2Model(CONFIG).train(), torch.randint(0, CONFIG.vocab_size, (2, 64))
+    plain = model.loss(tokens[:, :-1], tokens[:, 1:])
+    plain.backward()
+    before = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    stored = compute_in_fp8(model).loss(tokens[:, :-1], tokens[:, 1:])
+    stored.backward()
+    after = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    assert set(after) == set(before)
+    assert 0 < abs(stored - plain) < 0.05
+    for name, gradient in after.items():
+        if "norm" not in name and "gate.weight" not in name:
+            assert 1e-4 < (gradient - before[name]).norm() / before[name].norm() < 0.3, name
+    assert "forward" not in vars(model.lm_head) and "forward" in vars(model.layers[0].self_attn.o_proj)
+
+
+@pytest.fixture(scope="module")
+def shards(tiny_tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shards")
+    documents = [
+        Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(99)
+    ]
+    packing.write_shards(documents, tiny_tokenizer, folder, 1 << 20, {})
+    return folder
+
+
+def test_arms_share_their_start_and_part_by_rounding_alone(shards):
+    size = dataclasses.replace(SMOKE.memory, batch_size=2, seq_len=32, steps=3, seeds=2)
+    runs = fp8.loss_curves(CONFIG.replace(vocab_size=320), packing.PackedDataset(shards), size, lr=1e-2)
+    assert [sorted(run) for run in runs] == [sorted(fp8.ARMS)] * 2
+    for run in runs:
+        assert run["storage"][0] == run["plain"][0] != run["products"][0]  # storage touches no forward pass
+        assert run["storage"][1:] != run["plain"][1:]
+        assert all(abs(run[arm][-1] - run["plain"][-1]) < 0.1 for arm in fp8.ARMS)
+    assert runs[0]["plain"] != runs[1]["plain"]
+
+
+def test_the_interval_is_students():
+    plain = [{"plain": [5.0] * 20 + [0.0] * 2, "storage": [1.0] * 20 + [gap, gap]} for gap in (0.1, 0.2, 0.3, 0.4)]
+    found = fp8.difference(plain, "storage")
+    half = 2.353 * (np.std([0.1, 0.2, 0.3, 0.4], ddof=1) / 2)  # t of three degrees of freedom, one-sided 5%
+    assert (found.mean, found.n) == (pytest.approx(0.25), 4)
+    assert (found.low, found.high) == (pytest.approx(0.25 - half), pytest.approx(0.25 + half))
+    alone = fp8.difference(plain[:1], "storage")
+    assert alone.low == alone.mean == alone.high == pytest.approx(0.1)
