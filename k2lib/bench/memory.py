@@ -78,7 +78,7 @@ def run(dtype: str = "auto", rounds: int = 7) -> dict:
     """Prints the frontier."""
     points = frontier(dtype, rounds)
     extra = {
-        name: {"MiB on the device": round(point.device / 2**20, 1), "on the host": round(point.host / 2**20, 1)}
+        name: {"MiB on the device": round(point.device / 2**20, 2), "on the host": round(point.host / 2**20, 2)}
         for name, point in points.items()
     }
     used = machine.compute_dtype() if dtype == "auto" else dtype

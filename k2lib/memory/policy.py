@@ -12,7 +12,8 @@ from k2lib.model.regions import REGIONS, TENSORS
 
 @dataclass(frozen=True)
 class Policy:
-    """`recompute` names parts of the forward pass (`k2lib.model.regions.REGIONS`), `fp8` tensors (TENSORS).
+    """`recompute` names parts of the forward pass (`k2lib.model.regions.REGIONS`); `fp8` names tensors (TENSORS), or parts
+    whose results are meant.
 
     ValueError for a name that the model does not use.
     """
@@ -24,7 +25,7 @@ class Policy:
     offload: bool = False  # everything else that is large goes to host memory
 
     def __post_init__(self):
-        for field, known in (("recompute", REGIONS), ("fp8", TENSORS)):
+        for field, known in (("recompute", REGIONS), ("fp8", TENSORS | REGIONS)):
             chosen = frozenset(getattr(self, field))
             object.__setattr__(self, field, chosen)
             if unknown := sorted(chosen - set(known)):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from k2lib.bench import decode, kernels, model
+from k2lib.bench import decode, kernels, memory, model
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
 from k2lib.places import PACKAGE
@@ -16,12 +16,13 @@ SMALL = SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2}
 @pytest.fixture(autouse=True)
 def small(monkeypatch, artifacts):
     """Sizes that take a second."""
-    for module in (model, decode):
+    for module in (model, decode, memory):
         monkeypatch.setattr(module, "CONFIG", SMALL)
     for name, value in {"SEQUENCES": 2, "PROMPT": 8, "NEW": 4}.items():
         monkeypatch.setattr(decode, name, value)
-    monkeypatch.setattr(model, "BATCH", 2)
-    monkeypatch.setattr(model, "LENGTH", 16)
+    for module in (model, memory):
+        monkeypatch.setattr(module, "BATCH", 2)
+        monkeypatch.setattr(module, "LENGTH", 16)
 
 
 def test_decoding_says_the_peers_tokens_and_reports_both_times(capsys):
@@ -36,6 +37,17 @@ def test_a_training_step_is_timed_beside_the_peers(capsys):
     assert list(found["seconds"]) == ["k2lib", "transformers", "transformers, eager attention"]
     assert found["extra"]["k2lib"]["share of the GEMM rate"] > 0
     assert found["provenance"]["versions"]["transformers"]
+
+
+def test_the_frontier_has_every_policy_and_every_way_of_the_peers(capsys):
+    found = memory.run("bfloat16", rounds=1)
+    ours = [name for name in found["extra"] if name.startswith(memory.OURS)]
+    assert ours == [f"{memory.OURS}{name}" for name in memory.POLICIES]
+    assert len(found["extra"]) == len(ours) + 6 and set(found["extra"]) == set(found["seconds"])
+    kept = {name: numbers["MiB on the device"] for name, numbers in found["extra"].items()}
+    assert kept["k2lib, keep everything"] > kept["k2lib, recompute"] > kept["k2lib, recompute layers"]
+    assert kept["transformers, eager"] > kept["transformers, eager, checkpointing"]
+    assert "transformers, sdpa" in capsys.readouterr().out
 
 
 def test_without_a_gpu_the_kernels_floors_are_printed(capsys):

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from k2lib import K2Config, K2Model
 from k2lib.corpus import packing
 from k2lib.corpus.documents import Document
+from k2lib.model.regions import listener
 from k2lib.profiles import SMOKE
-from k2lib.studies import fp8
+from k2lib.studies import fp8, fp8_error
 from k2lib.studies.fp8_products import compute_in_fp8, linear, rounded
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
@@ -76,3 +77,35 @@ def test_the_interval_is_students():
     assert (found.low, found.high) == (pytest.approx(0.25 - half), pytest.approx(0.25 + half))
     alone = fp8.difference(plain[:1], "storage")
     assert alone.low == alone.mean == alone.high == pytest.approx(0.1)
+
+
+def test_errors_by_kind_name_every_kind_and_a_kind_alone_errs_less_than_all():
+    torch.manual_seed(0)
+    model, sequences = K2Model(CONFIG).train(), torch.randint(0, CONFIG.vocab_size, (2, 65))
+    errors = fp8_error.by_kind(model, sequences)
+    assert list(errors) == list(fp8_error.KINDS)
+    for kind, error in errors.items():
+        assert 0.015 < error.tensor < 0.03, kind  # E4M3's own: three bits of mantissa
+        assert 0 < error.gradient < 0.05, kind
+    assert listener.get() is None
+
+
+def test_smaller_tiles_lose_less_and_rounder_scales_more():
+    x = torch.randn(256, 256, generator=torch.Generator().manual_seed(0)) * torch.logspace(-3, 3, 256, 10)[:, None]
+    errors = fp8_error.by_format(x)
+    fp32 = [errors[tile]["fp32"] for tile in fp8_error.TILES]
+    assert fp32 == sorted(fp32)
+    assert errors["1×128"]["power of two"] > errors["1×128"]["fp32"]
+    assert errors["whole tensor"]["none"] > 2 * errors["whole tensor"]["fp32"]  # what is above 448 is cut off
+    tiny = fp8_error.by_format(x * 1e-7)
+    assert tiny["1×128"]["none"] > 0.9 and tiny["1×128"]["fp32"] == pytest.approx(errors["1×128"]["fp32"], rel=1e-3)
+
+
+def test_an_outlier_spoils_its_tile_and_no_more():
+    x = torch.ones(256, 256)
+    errors = fp8_error.beside_an_outlier(x, [1.0, 2.0**24])
+    numbers = 256 * 256
+    for name, (rows, columns) in {"1×32": (1, 32), "1×128": (1, 128), "128×128": (128, 128)}.items():
+        assert errors[name][1] ** 2 == pytest.approx(rows * columns / numbers, rel=0.05)  # its tile is lost, all of it
+    assert errors["whole tensor"][1] == pytest.approx(1.0, rel=1e-3)
+    assert all(error[0] < 0.03 for error in errors.values())
