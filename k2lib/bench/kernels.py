@@ -17,11 +17,13 @@ from k2lib.memory import quantize_fp8
 
 TOKENS, WIDTH, EXPERT, ACTIVE = 8192, 7168, 2048, 8  # of one of K2's layers
 COPY = 4.3e12  # bytes a second that a copy on an H200 reads and writes, for the floors of whoever has none
+PRODUCTS = 790e12  # FLOP/s of a large bf16 product there
 
 
 @dataclass(frozen=True)
 class Case:
     moved: int  # bytes read and written at least
+    flops: int  # additions, products, comparisons and elementary functions, one each
     make: Callable[
         [torch.device], tuple[Callable[[], object], Callable[[], object]]
     ]  # ours, and the formula to compile
@@ -100,10 +102,10 @@ def _formula(x: Tensor) -> tuple[Tensor, Tensor]:
 
 MATRIX, PAIRS = TOKENS * WIDTH, TOKENS * ACTIVE * EXPERT
 CASES = {
-    "quantize_fp8": Case(3 * MATRIX + MATRIX // 32, _quantize),
-    "dequantize_fp8": Case(3 * MATRIX + MATRIX // 32, _dequantize),
-    "swiglu_fp8 forward": Case(8 * PAIRS + PAIRS // 16, _swiglu),
-    "swiglu_fp8 backward": Case(8 * PAIRS + PAIRS // 16, _swiglu_backward),
-    "add_rmsnorm forward": Case(8 * MATRIX, _add_rmsnorm),
-    "moe_permute unpermute": Case(2 * (ACTIVE + 1) * MATRIX, _unpermute),
+    "quantize_fp8": Case(3 * MATRIX + MATRIX // 32, 4 * MATRIX, _quantize),  # |x|, largest, product, rounding
+    "dequantize_fp8": Case(3 * MATRIX + MATRIX // 32, 2 * MATRIX, _dequantize),
+    "swiglu_fp8 forward": Case(8 * PAIRS + PAIRS // 16, 13 * PAIRS, _swiglu),  # five for silu · up, eight to quantise
+    "swiglu_fp8 backward": Case(8 * PAIRS + PAIRS // 16, 16 * PAIRS, _swiglu_backward),
+    "add_rmsnorm forward": Case(8 * MATRIX, 5 * MATRIX, _add_rmsnorm),
+    "moe_permute unpermute": Case(2 * (ACTIVE + 1) * MATRIX, 2 * ACTIVE * MATRIX, _unpermute),
 }

@@ -26,11 +26,20 @@ PLAIN = Policy()
 POLICIES = {
     "keep everything": PLAIN,
     "recompute": Policy(k2_policy().recompute),
-    "K2's, on the device": k2_policy(offload=False),
+    "K2's without offload": k2_policy(offload=False),
     "K2's": k2_policy(),
-    "recompute layers": full_recompute(),
-    "recompute layers, offload": Policy(full_recompute().recompute, offload=True),
+    "layers": full_recompute(),
+    "layers, offload": Policy(full_recompute().recompute, offload=True),
 }
+PLACES_OF_PEERS = [
+    "middle right",
+    "bottom right",
+    "top center",
+    "top center",
+    "bottom center",
+    "bottom center",
+]  # of words in a figure
+PLACES = ["top left", "middle left", "bottom left", "bottom left", "bottom right", "middle right"]
 OURS = "k2lib, "
 
 Step = Callable[[AbstractContextManager], None]  # one forward and backward pass within a store
@@ -43,7 +52,7 @@ class Point:
     host: int  # and on the host
 
 
-def frontier(dtype: str = "auto", rounds: int = 7) -> dict[str, Point]:
+def frontier(dtype: str = "auto", rounds: int = 7, warmup: int = 2) -> dict[str, Point]:
     """Time and kept bytes of every way, ours first, their names beginning with OURS."""
     torch.manual_seed(0)
     where = machine.device()
@@ -70,7 +79,7 @@ def frontier(dtype: str = "auto", rounds: int = 7) -> dict[str, Point]:
         name: partial(ActivationStore, stores[name]) if stores.get(name, PLAIN) != PLAIN else nullcontext
         for name in steps
     }
-    timings = in_turns({name: lambda name=name: steps[name](fresh[name]()) for name in steps}, rounds)
+    timings = in_turns({name: lambda name=name: steps[name](fresh[name]()) for name in steps}, rounds, warmup)
     return {name: Point(timings[name], store.total_bytes, store.host_bytes) for name, store in kept.items()}
 
 
@@ -112,3 +121,11 @@ def _peer(
         peer.zero_grad(set_to_none=True)
 
     return step
+
+
+def beaten(points: dict[str, Point]) -> float:
+    """The share of the peer's points that one of ours beats in time and in bytes on the device."""
+    ours = [point for name, point in points.items() if name.startswith(OURS)]
+    theirs = [point for name, point in points.items() if not name.startswith(OURS)]
+    better = [any(o.timing.median < t.timing.median and o.device < t.device for o in ours) for t in theirs]
+    return sum(better) / len(better)

@@ -24,7 +24,10 @@ IN_FLIGHT = 256 << 20  # bytes on their way out; K2's largest single tensor, the
 
 @dataclass(frozen=True)
 class Span:
-    """What ran when. Lanes: "forward" and "backward" of a layer, "out" and "home" of its tensors."""
+    """What ran when. Lanes: "forward" and "backward" of a layer, "out" and "home" of its tensors.
+
+    A backward span reaches from the first tensor of a layer that is asked for to the last, on the host's clock.
+    """
 
     lane: str
     forward_pass: int
@@ -56,6 +59,7 @@ class Transfer:
         self.deepest: dict[int, int] = {}  # layers of each forward pass
         self.waiting: dict[tuple[int, int], weakref.WeakSet[Parcel]] = defaultdict(weakref.WeakSet)
         self.waits = 0  # how often the computation had to wait for the lane out
+        self.asked: dict[tuple[int, int], tuple[float, float]] = {}  # first and last time, by group
         self._layers: set[int] = set()  # of the present forward pass, by identity
 
     def enter(self, layer: object) -> None:
@@ -82,6 +86,8 @@ class Transfer:
 
     def fetch(self, parcel: Parcel) -> Tensor:
         """The tensor [N], on its device again; what the backward pass needs next sets out as well."""
+        now = time.perf_counter()
+        self.asked[parcel.group] = (self.asked.get(parcel.group, (now,))[0], now)
         if parcel.group[1] > 0:
             for group in (parcel.group, self._next(parcel.group)):
                 for other in self.waiting.pop(group, ()):
@@ -91,8 +97,9 @@ class Transfer:
         return parcel.back
 
     def spans(self) -> list[Span]:
-        """Copies so far, in the order in which each lane made them; waits until they are over."""
-        return [span for name, lane in self.lanes.items() for span in lane.spans(name)]
+        """Copies so far, in the order in which each lane made them, and backward passes; waits until copies are over."""
+        copies = [span for name, lane in self.lanes.items() for span in lane.spans(name)]
+        return copies + [Span("backward", *group, *times) for group, times in self.asked.items() if group[1] > 0]
 
     def _next(self, group: tuple[int, int]) -> tuple[int, int]:
         """The group that the backward pass reaches after this one."""

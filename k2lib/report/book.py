@@ -67,6 +67,10 @@ class Book:
         data = data if "bars" in data else {"labels": list(data), "bars": {y: list(data.values())}}
         self._draw(figures.bars, name, data, compare, {"y": y} | how)
 
+    def points(self, name: str, data: dict, **how: object) -> None:
+        """Keeps points as series `name` and shows them as `figures.points` draws them."""
+        self.show(figures.points(self._keep(name, data), **how), name)
+
     def heatmap(self, name: str, rows: dict, **how: object) -> None:
         """Keeps rows, label -> values, as series `name` and shows them as `figures.heatmap` draws them."""
         kept = self._keep(name, rows)

@@ -6,6 +6,7 @@ same call:
     {"x": [...], "lines": {"Muon": [y, y, …]}}                       one run a line
     {"x": [...], "lines": {"Muon": [[y, …], [y, …]]}}                several seeds: thin lines, their mean thick
     {"x": {"Muon": [...], "AdamW": [...]}, "lines": {…}}             each line its own x
+    {"points": {"ours": {"x": [1], "y": [2], "text": ["a"]}}}        points with a word each
     {"labels": ["raw", "FP8"], "bars": {"bytes": [3, 2]}}            bars; {"value": […], "low": […], "high": […]} too
 
 This run is solid, reference runs are dotted in the same colour, and a line below the title says where they ran.
@@ -94,6 +95,33 @@ def bars(
     return figure
 
 
+def points(data: dict, *, x: str, y: str, title: str = "", log_x: bool = False, log_y: bool = False) -> go.Figure:
+    """Single points with a word each, by group, over lines if there are any; "place" says where the words stand.
+
+    {"points": {"ours": {"x": [1], "y": [2], "text": ["recompute"]}}, "lines": {"roof": {"x": [1, 2], "y": [3, 3]}}}
+    """
+    figure = go.Figure()
+    for name, line in data.get("lines", {}).items():
+        drawing.line(figure, line["x"], line["y"], name, "#777777", 1.6)
+        middle = len(line["x"]) // 2
+        place = {"x": line["x"][middle], "y": line["y"][middle]}
+        place = {axis: math.log10(place[axis]) if log else place[axis] for axis, log in (("x", log_x), ("y", log_y))}
+        figure.add_annotation(text=name, showarrow=False, yshift=9, font={"color": "#777777", "size": 11}, **place)
+    for number, (name, group) in enumerate(data["points"].items()):
+        look = {"marker": {"size": 10, "color": COLOURS[number % len(COLOURS)], "symbol": number % 3}}
+        look |= {"textposition": group.get("place", "middle right"), "textfont": {"size": 11}}
+        at = {"x": group["x"], "y": group["y"], "text": [f" {text} " for text in group["text"]]}
+        figure.add_scatter(**at, mode="markers+text", name=name, showlegend=len(data["points"]) > 1, **look)
+    drawing.style(figure, title, x, y, (), right=20)
+    known = [value for group in data["points"].values() for value in group["x"]]
+    low, high = drawing.span(known, log_x)
+    room = 0.0 if "lines" in data else 0.3 * (high - low)  # for words
+    figure.update_xaxes(type="log" if log_x else "linear", **({"range": [low - room, high + room]} if room else {}))
+    figure.update_yaxes(type="log" if log_y else "linear")
+    figure.update_layout(legend=LEGEND)
+    return figure
+
+
 def heatmap(
     values: Sequence[Sequence[float]],
     *,
@@ -107,7 +135,7 @@ def heatmap(
     """A matrix as colours: `values[row][column]`; `unit` names the colour bar."""
     figure = go.Figure(go.Heatmap(z=values, x=columns, y=rows, colorscale="Cividis", colorbar={"title": unit}))
     drawing.style(figure, title, x, y, (), right=20)
-    figure.update_yaxes(autorange="reversed")
+    figure.update_yaxes(autorange="reversed", automargin=True)
     return figure
 
 
@@ -122,5 +150,5 @@ def timeline(spans: Sequence[dict], *, x: str, title: str = "") -> go.Figure:
         figure.add_bar(name=kind, y=lanes, base=starts, x=widths, **look)
     drawing.style(figure, title, x, "", (), right=20)
     figure.update_layout(barmode="overlay", legend=LEGEND)
-    figure.update_yaxes(autorange="reversed", type="category")
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True)
     return figure

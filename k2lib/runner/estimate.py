@@ -12,12 +12,14 @@ from dataclasses import dataclass, fields
 import torch
 
 from k2lib import machine, stages
+from k2lib.bench import memory as frontier
 from k2lib.config import K2Config
 from k2lib.gym.tool_use import ToolUse
 from k2lib.model import accounting
 from k2lib.profiles import Profile
 from k2lib.rl.policy import PIECE
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
+from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
 UPDATE = 18e-3  # seconds a layer and training step beside the products
@@ -26,6 +28,7 @@ ROW = 170  # tokens of a padded fine-tuning row
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
+WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
 
 
@@ -56,8 +59,11 @@ def work(profile: Profile) -> dict[str, Work]:
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
         + training(config, 2 * clip.seeds * clip.steps, clip.batch_size, clip.seq_len)
         + Work(fixed=10),
-        "04_memory": training(config, 2 * memory.seeds * memory.steps, memory.batch_size, memory.seq_len)
-        + Work(fixed=8),
+        "04_memory": training(
+            config.replace(**memory.model), len(ARMS) * memory.seeds * memory.steps, memory.batch_size, memory.seq_len
+        )
+        + training(K2Config.preset("nano").replace(**frontier.CONFIG), WAYS * (memory.rounds + 2), 8, 256)
+        + Work(fixed=20),
         "05_parallelism": training(config, 4 * parallel.steps, parallel.batch_size, parallel.seq_len)
         + Work(fixed=8 + 4 * PARALLEL_START),
         "06_sft": _fine_tuning(config, p),

@@ -43,8 +43,13 @@ def by_kind(model: K2Model, sequences: Tensor, dtype: str = "float32") -> dict[s
 
 
 def by_format(x: Tensor) -> dict[str, dict[str, float]]:
-    """Error of storing x [M, N] by size of the tile and format of its scale."""
-    return {name: {scale: relative(x, round_trip(x, tile, scale)) for scale in SCALES} for name, tile in TILES.items()}
+    """Error of storing x [M, N] by size of the tile and format of its scale: of each row, and then the mean over rows."""
+
+    def error(tile: tuple[int, int], scale: str) -> float:
+        stored = round_trip(x, tile, scale)
+        return sum(relative(*rows) for rows in zip(x, stored, strict=True)) / len(x)
+
+    return {name: {scale: error(tile, scale) for scale in SCALES} for name, tile in TILES.items()}
 
 
 def beside_an_outlier(x: Tensor, factors: list[float]) -> dict[str, list[float]]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from k2lib import machine
 from k2lib.memory.activations import ActivationStore
+from k2lib.memory.offload import Span
 from k2lib.memory.policy import Policy
 from k2lib.model import K2Model
 
@@ -17,6 +18,7 @@ class Kept:
     host: int
     loss: float
     gradients: dict[str, Tensor]
+    timeline: list[Span]  # of layers, and of copies if there were any
 
     def largest_gradient_difference(self, other: "Kept") -> float:
         return max(float((g - other.gradients[name]).abs().max()) for name, g in self.gradients.items())
@@ -33,4 +35,4 @@ def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype:
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    return Kept(store.bytes_by_name, store.total_bytes, store.host_bytes, loss.item(), gradients)
+    return Kept(store.bytes_by_name, store.total_bytes, store.host_bytes, loss.item(), gradients, store.timeline())

@@ -198,3 +198,14 @@ def test_provenance_names_no_host(monkeypatch):
     assert "cores" in found["machine"] and found["measured"]["threads"] == torch.get_num_threads()
     assert found["versions"]["torch"].startswith(torch.__version__.split("+")[0])
     assert platform.node() not in json.dumps(found)
+
+
+def test_points_carry_their_words_over_a_roof():
+    data = {"points": {"ours": {"x": [1, 10], "y": [2, 20], "text": ["a", "b"], "place": ["top left", "bottom right"]}}}
+    roof = {"lines": {"roof": {"x": [0.1, 1, 100], "y": [1, 10, 10]}}}
+    figure = figures.points(data | roof, x="x", y="y", log_x=True, log_y=True)
+    line, points = figure.data
+    assert (list(points.x), list(points.y), list(points.text)) == ([1, 10], [2, 20], [" a ", " b "])
+    assert list(points.textposition) == ["top left", "bottom right"] and list(line.x) == [0.1, 1, 100]
+    alone = figures.points(data, x="x", y="y")
+    assert alone.layout.xaxis.range[0] < 1 - 2 and alone.layout.xaxis.range[1] > 10 + 2  # room for words
