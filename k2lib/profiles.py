@@ -190,11 +190,11 @@ LAPTOP = Profile(
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
     memory=MemorySize(
-        batch_size=8,
+        batch_size=4,
         seq_len=128,
         steps=300,
         seeds=8,
-        rounds=7,
+        rounds=5,
         model=SMOKE.model | dict(vocab_size=4096, hidden_size=128, intermediate_size=256, moe_intermediate_size=64),
     ),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),

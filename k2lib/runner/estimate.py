@@ -48,7 +48,7 @@ class Work:
 def work(profile: Profile) -> dict[str, Work]:
     """The work of each notebook; what an earlier notebook has stored is not counted again."""
     config, p = stages.config(profile), profile
-    clip, memory, routing, parallel = p.clip, p.memory, p.routing, p.parallel
+    clip, routing, parallel = p.clip, p.routing, p.parallel
     return {
         "00_overview": Work(fixed=6),
         "01_data_rephrasing": Work(
@@ -59,11 +59,7 @@ def work(profile: Profile) -> dict[str, Work]:
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
         + training(config, 2 * clip.seeds * clip.steps, clip.batch_size, clip.seq_len)
         + Work(fixed=10),
-        "04_memory": training(
-            config.replace(**memory.model), len(ARMS) * memory.seeds * memory.steps, memory.batch_size, memory.seq_len
-        )
-        + training(K2Config.preset("nano").replace(**frontier.CONFIG), WAYS * (memory.rounds + 2), 8, 256)
-        + Work(fixed=20),
+        "04_memory": _memory(config, p),
         "05_parallelism": training(config, 4 * parallel.steps, parallel.batch_size, parallel.seq_len)
         + Work(fixed=8 + 4 * PARALLEL_START),
         "06_sft": _fine_tuning(config, p),
@@ -104,6 +100,13 @@ def orthogonalisation_flops(config: K2Config, steps: int = 5) -> float:
     experts = sparse * 3 * (c.n_routed_experts + c.n_shared_experts) * (4 * n * n * m + 2 * n**3)
     attention = c.num_hidden_layers * 6 * c.kv_lora_rank * accounting.attention_parameters(c)
     return steps * float(experts + attention)
+
+
+def _memory(config: K2Config, p: Profile) -> Work:
+    m, timed = p.memory, K2Config.preset("nano").replace(**frontier.CONFIG)
+    steps = training(config.replace(**m.model), len(ARMS) * m.seeds * m.steps, m.batch_size, m.seq_len)
+    ways = training(timed, WAYS * (m.rounds + 2), frontier.BATCH, frontier.LENGTH)
+    return steps + ways + Work(fixed=20)
 
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:

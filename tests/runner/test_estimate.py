@@ -25,12 +25,12 @@ def test_every_notebook_of_every_profile_has_an_estimate(name):
     assert list(estimate.seconds(profiles.get(name))) == [step.name for step in steps(name, NOTEBOOKS)]
 
 
-def test_a_slower_machine_needs_longer_and_the_laptop_chain_stays_below_two_and_a_half_hours(monkeypatch):
+def test_a_slower_machine_needs_longer_and_the_laptop_chain_stays_below_three_hours(monkeypatch):
     totals = []
     for gflops in (400.0, 65.0):
         here(monkeypatch, gflops)
         totals.append(sum(estimate.seconds(profiles.get("laptop")).values()))
-    assert totals[0] < 3600 and totals[0] < totals[1] < 2.5 * 3600
+    assert totals[0] < 3600 and totals[0] < totals[1] < 3 * 3600
 
 
 def test_counted_flops_are_those_that_pytorch_counts():
