@@ -6,7 +6,10 @@ Not through CuPy's RawModule: it takes the architecture from the device and neve
 import ctypes
 import functools
 import re
+import shutil
+import subprocess
 import sysconfig
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,26 +42,42 @@ class Usage:
     """What one thread of a kernel takes, and how it moves memory."""
 
     registers: int
-    spilled: int  # bytes written to memory because registers ran out
-    loads: dict[int, int]  # bytes -> how many loads of that size stand in the code, shared memory aside
+    spilled: int  # loads and stores of local memory: what registers could not hold
+    loads: dict[int, int]  # bytes -> how many loads of that size stand in the machine code, shared memory aside
     stores: dict[int, int]
 
 
 def usage(name: str, kernel: str, arch: str) -> Usage:
-    """Counted from ptxas's report and the PTX, for an architecture such as "sm_90a"."""
-    text = source.expand(name)
+    """Counted in the machine code, for an architecture such as "sm_90a". RuntimeError without NVIDIA's disassembler."""
     flags = [*_flags(arch), "--ptxas-options=-v"]
-    with _program(text, name, kernel, flags) as program:
+    with _program(source.expand(name), name, kernel, flags) as program:
         log = _bytes(program, "ProgramLog").decode(errors="replace")
-    with _program(text, name, kernel, _flags(arch.replace("sm_", "compute_"))) as program:
-        ptx = _bytes(program, "PTX").decode()
-    registers, spilled = re.search(r"Used (\d+) registers", log), re.findall(r"(\d+) bytes spill", log)
-    return Usage(int(registers[1]), sum(map(int, spilled)), _moves(ptx, "ld"), _moves(ptx, "st"))
+    code = disassembled(cubin(name, kernel, arch)[0])
+    registers = int(re.search(r"Used (\d+) registers", log)[1])
+    return Usage(registers, len(re.findall(r"\b(?:LDL|STL)\b", code)), _moves(code, "LD"), _moves(code, "ST"))
 
 
-def _moves(ptx: str, what: str) -> dict[int, int]:
-    found = re.findall(rf"\b{what}(?:\.global)?(?:\.(?:nc|cs))?(?:\.v(\d))?\.[a-z](\d+)\b", ptx)
-    return dict(sorted(Counter(int(count or 1) * int(bits) // 8 for count, bits in found).items()))
+def disassembled(image: bytes) -> str:
+    """The machine code (SASS) of a cubin as text."""
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(image)
+        file.flush()
+        return subprocess.run([disassembler(), "-c", file.name], capture_output=True, text=True, check=True).stdout
+
+
+def disassembler() -> str:
+    """NVIDIA's nvdisasm, from its wheel or the system. RuntimeError says how to get it."""
+    wheels = sorted(Path(sysconfig.get_path("purelib")).glob("nvidia/*/bin/nvdisasm"))
+    program = str(wheels[-1]) if wheels else shutil.which("nvdisasm")
+    if program is None:
+        raise RuntimeError("nvdisasm is not here; `pip install k2lib[kernels]` brings it")
+    return program
+
+
+def _moves(code: str, what: str) -> dict[int, int]:
+    """Bytes -> count of the instructions LD and LDG, or ST and STG; one that states no size moves four bytes."""
+    found = [re.search(r"\.[US]?(8|16|64|128)\b", each) for each in re.findall(rf"\b{what}G?\.[A-Z0-9.]+", code)]
+    return dict(sorted(Counter(int(size[1]) // 8 if size else 4 for size in found).items()))
 
 
 def _flags(arch: str) -> list[str]:

@@ -30,9 +30,37 @@ def test_every_file_is_in_the_list():
     assert {file for file, _ in KERNELS} == set(source.names())
 
 
+@pytest.fixture
+def disassembler():
+    try:
+        nvrtc.disassembler()
+    except RuntimeError as error:
+        pytest.skip(str(error))
+
+
+def test_nothing_of_the_machine_code_is_read_where_there_is_none(monkeypatch):
+    monkeypatch.setattr(nvrtc.sysconfig, "get_path", lambda _: "/nowhere")
+    monkeypatch.setattr(nvrtc.shutil, "which", lambda _: None)
+    with pytest.raises(RuntimeError, match=r"nvdisasm is not here; `pip install k2lib\[kernels\]` brings it"):
+        nvrtc.disassembler()
+
+
+def test_a_spill_and_a_narrow_load_are_seen(tmp_path, monkeypatch, disassembler):
+    (tmp_path / "greedy.cu").write_text(
+        "__global__ void f(const float* x, float* y, int n) {\n"
+        "    float many[64] = {};\n"
+        "    for (int i = 0; i < n; ++i) many[int(x[i]) % 64] += x[i];\n"  # an index that is not known: no registers
+        "    y[n] = many[n % 64];\n"
+        "}\n"
+    )
+    monkeypatch.setattr(source, "KERNELS", tmp_path)
+    found = nvrtc.usage("greedy", "f", "sm_90a")
+    assert found.spilled > 0 and set(found.loads) == {4} and set(found.stores) == {4}
+
+
 @pytest.mark.parametrize("arch", ["sm_80", "sm_90a"])
 @pytest.mark.parametrize("file, kernel", KERNELS)
-def test_a_kernel_compiles_spills_nothing_and_moves_whole_vectors(file, kernel, arch):
+def test_a_kernel_compiles_spills_nothing_and_moves_whole_vectors(file, kernel, arch, disassembler):
     image, mangled = nvrtc.cubin(file, kernel, arch)
     name = kernel.split("<")[0]
     assert image[:4] == b"\x7fELF" and name in mangled
