@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from k2lib import machine
 from k2lib.config import K2Config
+from k2lib.model.choose import choose
 from k2lib.model.norm import compute_dtype
 from k2lib.model.regions import counts, named, region
 
@@ -46,15 +47,21 @@ class Router(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Gate weights [T, K] and expert indices [T, K] of x [T, D]; scored in fp32 whatever the compute dtype."""
-        c = self.config
         with machine.full_precision(x.device):
-            wide = region("copy", Tensor.float, x)
-            scores = F.linear(wide, self.weight.float()).sigmoid()
+            logits = F.linear(region("copy", Tensor.float, x), self.weight.float())
+        gates, chosen = self._choose(logits)
+        if self.training and counts():
+            self.load += torch.bincount(chosen.flatten(), minlength=self.config.n_routed_experts)
+        return gates, chosen
+
+    def _choose(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        c = self.config
+        if c.n_group == 1 and not machine.on_host(logits):
+            return choose(logits, self.e_score_correction_bias, c.num_experts_per_tok, c.routed_scaling_factor)
+        scores = logits.sigmoid()
         biased = self._allowed(scores.detach() + self.e_score_correction_bias)
         chosen = biased.topk(c.num_experts_per_tok, sorted=False).indices
         gates = scores.gather(1, chosen)
-        if self.training and counts():
-            self.load += torch.bincount(chosen.flatten(), minlength=c.n_routed_experts)
         return gates / (gates.sum(-1, keepdim=True) + 1e-20) * c.routed_scaling_factor, chosen
 
     def _allowed(self, biased: Tensor) -> Tensor:

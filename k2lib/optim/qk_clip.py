@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from k2lib.optim.rescale import rescale_heads
+
 UNSEEN = -torch.inf  # the maximum of a module that did not run; neutral in a maximum over ranks
 
 
@@ -91,14 +93,18 @@ class QKClip:
     @torch.no_grad()
     def clip(self, modules: Mapping[str, nn.Module], maxima: Mapping[str, Tensor]) -> dict[str, HeadReport]:
         """Scale by given maxima {module name: [H]}, as `maxima` returns them, and clear the modules' own."""
+        parts, factors = [], []
         for name, largest in maxima.items():
             gamma = self.tau / largest.clamp_min(self.tau)  # 1 at or below τ, negative maxima included
-            _scale(modules[name].qk_parts(), gamma)
+            own = modules[name].qk_parts()
+            parts += own
+            factors += _factors(own, gamma)
             clipped = gamma < 1
             if name in self.ever_clipped:
                 clipped = clipped | self.ever_clipped[name].to(clipped.device)
             self.ever_clipped[name] = clipped
             self.report[name] = HeadReport(largest, gamma, clipped)
+        rescale_heads(parts, factors)
         forget(modules)
         return {name: self.report[name] for name in maxima}
 
@@ -131,19 +137,13 @@ def _local(module: nn.Module) -> Tensor:
     return torch.full((max(part.heads for part in parts),), UNSEEN, device=parts[0].weight.device)
 
 
-def _scale(parts: list, gamma: Tensor) -> None:
-    """Multiply each part's rows by its share of γ [H]; parts of fewer than H heads are the keys of groups of heads."""
+def _factors(parts: list, gamma: Tensor) -> list[Tensor]:
+    """Each part's share of γ [H]; parts of fewer than H heads are the keys of groups of heads."""
     excess = torch.ones_like(gamma)  # [H] what a shared key took beyond a head's own share; its query gives it back
-    for part in parts:
+    shared = {}
+    for place, part in enumerate(parts):
         if part.heads < len(gamma):
             least = gamma.view(part.heads, -1).amin(1)
-            _multiply(part, least**part.exponent)
+            shared[place] = least**part.exponent
             excess = (gamma / least.repeat_interleave(len(gamma) // part.heads)) ** part.exponent
-    for part in parts:
-        if part.heads == len(gamma):
-            _multiply(part, gamma**part.exponent * excess)
-
-
-def _multiply(part, factor: Tensor) -> None:
-    rows = part.weight.view(part.heads, -1, *part.weight.shape[1:])[:, part.start : part.stop]  # of a weight or a bias
-    rows.mul_(factor.to(rows.dtype).view(-1, *[1] * (rows.ndim - 1)))
+    return [shared.get(place, gamma**part.exponent * excess) for place, part in enumerate(parts)]

@@ -12,6 +12,7 @@ from k2lib.memory import quantize_fp8
 from k2lib.model.attention import QKPart
 from k2lib.model.moe import Router
 from k2lib.model.norm import RMSNorm
+from k2lib.optim import rescale
 from k2lib.optim.qk_clip import QKClip, attention_modules
 from k2lib.profiles import SMOKE
 
@@ -106,7 +107,7 @@ def test_rows_go_to_their_experts_and_come_home_weighed(dtype, order):
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_one_launch_rescales_the_heads_of_all_layers_as_qk_clip_does(dtype, order):
+def test_one_launch_rescales_the_heads_of_all_layers_as_qk_clip_does(dtype, order, monkeypatch):
     torch.manual_seed(0)
     ours, theirs = (K2Model(CONFIG).to(dtype) for _ in range(2))
     theirs.load_state_dict(ours.state_dict())
@@ -121,6 +122,15 @@ def test_one_launch_rescales_the_heads_of_all_layers_as_qk_clip_does(dtype, orde
     clip.rescale(parts, factors, partial(Kernel.simulate, order=order))
     for (name, mine), other in zip(ours.state_dict().items(), theirs.state_dict().values(), strict=True):
         torch.testing.assert_close(mine, other, msg=name, rtol=2**-7 if dtype == torch.bfloat16 else 1e-6, atol=0)
+    again = K2Model(CONFIG).to(dtype)
+    again.load_state_dict(theirs.state_dict())
+    QKClip(tau=10.0).clip(modules, maxima)  # in a loop
+    monkeypatch.setattr(rescale, "_fit_one_launch", lambda _: True)
+    monkeypatch.setattr(rescale.kernels, "rescale", partial(clip.rescale, run=partial(Kernel.simulate, order=order)))
+    QKClip(tau=10.0).clip(attention_modules(again), maxima)
+    for (name, one), other in zip(again.state_dict().items(), theirs.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, other, msg=name, rtol=2**-7 if dtype == torch.bfloat16 else 1e-6, atol=0)
+    monkeypatch.undo()
     with pytest.raises(ValueError, match="of one dtype"):
         clip.rescale([parts[0], parts[1]._replace(weight=torch.nn.Parameter(parts[1].weight.double()))], factors[:2])
 

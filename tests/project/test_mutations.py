@@ -20,8 +20,8 @@ COPIED = "k2lib tests data notebooks kernels README.md pyproject.toml constraint
 MUTATIONS = {
     "a clip without the square root": (
         "k2lib/optim/qk_clip.py",
-        "gamma**part.exponent",
-        "gamma**1.0",
+        "gamma**part.exponent * excess",
+        "gamma**1.0 * excess",
         "tests/optim/test_muonclip.py::test_a_clipped_heads_logits_shrink_by_exactly_gamma_and_nothing_else_moves",
     ),
     "values clipped with the keys": (
@@ -44,8 +44,8 @@ MUTATIONS = {
     ),
     "softmax for sigmoid routing": (
         "k2lib/model/moe.py",
-        "self.weight.float()).sigmoid()",
-        "self.weight.float()).softmax(-1)",
+        "scores = logits.sigmoid()",
+        "scores = logits.softmax(-1)",
         "tests/model/test_parity.py::test_logits_equal_those_of_transformers",
     ),
     "momentum left out of Muon": (
