@@ -15,7 +15,7 @@ from k2lib.bench.rounds import in_turns, report
 from k2lib.cuda import fp8, moe, norm
 from k2lib.memory import quantize_fp8
 
-TOKENS, WIDTH, EXPERT, ACTIVE = 8192, 7168, 2048, 8  # of one of K2's layers
+TOKENS, WIDTH, EXPERT, ACTIVE, EXPERTS = 8192, 7168, 2048, 8, 384  # of one of K2's layers
 COPY = 4.3e12  # bytes a second that a copy on an H200 reads and writes, for the floors of whoever has none
 PRODUCTS = 790e12  # FLOP/s of a large bf16 product there
 
@@ -73,7 +73,14 @@ def _swiglu(where):
 def _swiglu_backward(where):
     _, q, scale = fp8.swiglu(_random(where, TOKENS * ACTIVE, 2 * EXPERT))
     dh = _random(where, TOKENS * ACTIVE, EXPERT)
-    return lambda: fp8.swiglu_backward(dh, q, scale), lambda: torch.ops.k2.swiglu_fp8_backward(dh, q, scale)
+
+    def formula() -> Tensor:
+        stash = q.float().unflatten(-1, (-1, 128)) * scale[..., None]
+        gate, up = stash.flatten(-2).chunk(2, -1)
+        sigmoid, d = gate.sigmoid(), dh.float()
+        return torch.cat((d * up * sigmoid * (1 + gate * (1 - sigmoid)), d * gate * sigmoid), -1).bfloat16()
+
+    return lambda: fp8.swiglu_backward(dh, q, scale), formula
 
 
 def _add_rmsnorm(where):
@@ -85,6 +92,41 @@ def _add_rmsnorm(where):
         return h, (wide * (wide.square().mean(-1, keepdim=True) + 1e-6).rsqrt() * weight).bfloat16()
 
     return lambda: norm.add_rmsnorm(x, residual, weight, 1e-6), formula
+
+
+def _add_rmsnorm_backward(where):
+    dy, dh, h, weight = (_random(where, *shape) for shape in ((TOKENS, WIDTH),) * 3 + ((WIDTH,),))
+    rstd = torch.rand(TOKENS, device=where)
+
+    def formula() -> tuple[Tensor, Tensor]:
+        unit, d = h.float() * rstd[:, None], dy.float()
+        g = d * weight
+        dx = (g - unit * (g * unit).mean(-1, keepdim=True)) * rstd[:, None] + dh
+        return dx.bfloat16(), (d * unit).sum(0)
+
+    return lambda: norm.add_rmsnorm_backward(dy, dh, h, weight, rstd), formula
+
+
+def _permute(where):
+    x, token = _random(where, TOKENS, WIDTH), torch.randperm(TOKENS * ACTIVE, device=where) // ACTIVE
+    return lambda: moe.permute(x, token), lambda: x[token]
+
+
+def _permute_fp8(where):
+    x, token = _random(where, TOKENS, WIDTH), torch.randperm(TOKENS * ACTIVE, device=where) // ACTIVE
+    return lambda: moe.permute_fp8(x, token), lambda: _formula(x[token])
+
+
+def _router(where):
+    logits, bias = torch.randn(TOKENS, EXPERTS, device=where), torch.randn(EXPERTS, device=where)
+
+    def formula() -> tuple[Tensor, Tensor]:
+        scores = logits.sigmoid()
+        chosen = (scores + bias).topk(ACTIVE).indices
+        gates = scores.gather(1, chosen)
+        return gates / gates.sum(-1, keepdim=True), chosen
+
+    return lambda: moe.choose(logits, bias, ACTIVE, 1.0), formula
 
 
 def _unpermute(where):
@@ -107,5 +149,9 @@ CASES = {
     "swiglu_fp8 forward": Case(8 * PAIRS + PAIRS // 16, 13 * PAIRS, _swiglu),  # five for silu · up, eight to quantise
     "swiglu_fp8 backward": Case(8 * PAIRS + PAIRS // 16, 16 * PAIRS, _swiglu_backward),
     "add_rmsnorm forward": Case(8 * MATRIX, 5 * MATRIX, _add_rmsnorm),
+    "add_rmsnorm backward": Case(8 * MATRIX, 9 * MATRIX, _add_rmsnorm_backward),
+    "moe_permute permute": Case(2 * (ACTIVE + 1) * MATRIX, 0, _permute),
+    "moe_permute permute_fp8": Case(2 * MATRIX + ACTIVE * (MATRIX + MATRIX // 32), 4 * ACTIVE * MATRIX, _permute_fp8),
     "moe_permute unpermute": Case(2 * (ACTIVE + 1) * MATRIX, 2 * ACTIVE * MATRIX, _unpermute),
+    "router": Case(TOKENS * (4 * EXPERTS + 12 * ACTIVE), TOKENS * 5 * EXPERTS, _router),
 }

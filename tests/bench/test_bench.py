@@ -1,12 +1,17 @@
 """Comparisons with peers run, agree with them, and end with one line of JSON."""
 
 import json
+from functools import partial
 
 import pytest
+import torch
+from torch.utils._pytree import tree_leaves
 
 from k2lib.bench import decode, kernels, memory, model
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
+from k2lib.cuda import fp8, moe, norm
+from k2lib.cuda.kernel import Kernel
 from k2lib.places import PACKAGE
 from k2lib.profiles import SMOKE
 
@@ -58,6 +63,19 @@ def test_without_a_gpu_the_kernels_floors_are_printed(capsys):
     assert floors["swiglu_fp8 forward"] == pytest.approx(252e-6, rel=0.01)
     with pytest.raises(ValueError, match="timed in bfloat16"):
         kernels.run("float32")
+
+
+@pytest.mark.parametrize("name", kernels.CASES)
+def test_what_a_kernel_is_timed_against_computes_the_same(name, monkeypatch):
+    for size, value in {"TOKENS": 16, "WIDTH": 256, "EXPERT": 128, "ACTIVE": 2, "EXPERTS": 32}.items():
+        monkeypatch.setattr(kernels, size, value)
+    for module in (fp8, norm, moe):
+        for function in (f for f in vars(module).values() if "run" in getattr(f, "__annotations__", {})):
+            monkeypatch.setattr(module, function.__name__, partial(function, run=Kernel.simulate))
+    torch.manual_seed(0)
+    ours, formula = kernels.CASES[name].make(torch.device("cpu"))
+    for mine, other in zip(tree_leaves(ours()), tree_leaves(formula()), strict=False):  # a norm gives 1/rms as well
+        torch.testing.assert_close(mine.float(), other.float(), rtol=2**-7, atol=1e-5)
 
 
 def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):
