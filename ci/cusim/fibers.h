@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstdio>
 #include <cstring>
 #include <mutex>
@@ -40,7 +41,7 @@ struct Block {  // the block that this OS thread is running
     void** args;
     int threads, step, current, live, arrived;
     unsigned generation;  // barriers passed
-    long progress;        // arrivals and exits, by which a deadlock is seen
+    int idle;             // turns since a thread arrived anywhere or ended, by which a deadlock is seen
     std::string error;
     Fiber host, fiber[kThreads];
     Warp warp[32];
@@ -59,10 +60,27 @@ namespace cusim {
     if (!__builtin_setjmp(from.resume)) resume(to);
 }
 
-inline void yield() {  // run the next live fiber in the ring
+// Whose turn is next: `step` further in the ring. Step 0 lets a warp run as far as it gets before another has a turn, as one
+// may that runs ahead on a GPU: what it overwrites too early, the others then read.
+inline int next_fiber() {
     int next = b->current;
-    do next = (next + b->step) % b->threads;
-    while (!b->fiber[next].alive);
+    if (b->step) {
+        do next = (next + b->step) % b->threads;
+        while (!b->fiber[next].alive);
+        return next;
+    }
+    int warp = next / 32;
+    const unsigned later = b->warp[warp].live & ~((2u << next % 32) - 1);  // lanes of this warp after this one
+    const bool stuck = b->idle && b->idle % 32 == 0;
+    if (b->warp[warp].live && !stuck) return warp * 32 + std::countr_zero(later ? later : b->warp[warp].live);
+    const int warps = (b->threads + 31) / 32;
+    do warp = (warp + 1) % warps;
+    while (!b->warp[warp].live);
+    return warp * 32 + std::countr_zero(b->warp[warp].live);
+}
+
+inline void yield() {
+    const int next = next_fiber();
     if (next == b->current) return;
     threadIdx = b->fiber[next].index;
     jump(b->fiber[std::exchange(b->current, next)], b->fiber[next]);
@@ -79,11 +97,10 @@ template <class... A>
 }
 
 template <class Done>
-void park(const char* where, Done done) {  // wait; a whole round without an arrival is a deadlock
-    for (++b->progress; !done();) {
-        const long seen = b->progress;
+void park(const char* where, Done done) {  // wait; two whole rounds without an arrival are a deadlock
+    for (b->idle = 0; !done(); ++b->idle) {
         yield();
-        if (b->progress == seen && !done()) fail("deadlock: waits in %s for threads that never come", where);
+        if (b->idle > 2 * (b->threads + 32) && !done()) fail("deadlock: waits in %s for threads that never come", where);
     }
 }
 
@@ -94,7 +111,7 @@ inline void fiber_main() {  // runs its thread of one block after another
         b->kernel(b->args);
         self.alive = false;
         b->warp[b->current / 32].live &= ~(1u << b->current % 32);
-        ++b->progress;
+        b->idle = 0;
         if (--b->live) yield();
         else jump(self, b->host);
     }
@@ -141,7 +158,8 @@ struct Kernel<K> {
         }(std::index_sequence_for<A...>());
     }
 
-    // dims: grid x y z, block x y z. step: how far apart threads are that run one after the other; -1 runs them backwards.
+    // dims: grid x y z, block x y z. step: how far apart threads are that run one after the other; -1 runs them backwards,
+    // 0 warp by warp.
     static const char* launch(const unsigned* dims, size_t shared, int step, void** args) {
         static std::string error;
         const int threads = dims[3] * dims[4] * dims[5];
@@ -153,7 +171,8 @@ struct Kernel<K> {
         auto worker = [&] {
             b = new Block{};
             b->kernel = call, b->args = args, b->threads = threads;
-            for (b->step = (step % threads + threads) % threads; std::gcd(b->step, threads) != 1;) ++b->step;
+            b->step = (step % threads + threads) % threads;
+            while (step && std::gcd(b->step, threads) != 1) ++b->step;
             char* stacks = make_fibers(threads);
             gridDim = {dims[0], dims[1], dims[2]}, blockDim = {dims[3], dims[4], dims[5]};
             for (long i; b->error.empty() && (i = next++) < blocks;) {

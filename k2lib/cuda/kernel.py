@@ -50,7 +50,9 @@ class Kernel:
     def simulate(
         self, grid: Grid, block: Grid, *arguments: Tensor | int | float, shared: int = 0, order: int = 1
     ) -> None:
-        """Runs on the CPU, thread by thread; `order` -1 lets them take turns backwards, which shows a missing barrier."""
+        """Runs on the CPU, thread by thread. `order` is how far apart threads are that take turns, -1 backwards; 0 lets a
+        warp run as far as it gets. A missing barrier shows in one of them.
+        """
         device = self._check(arguments)
         if device != machine.HOST:
             raise ValueError(f"the simulator reads the host's memory, the tensors are on {device}")

@@ -44,7 +44,7 @@ def missing() -> str | None:
 def launch(
     file: str, kernel: str, grid: tuple, block: tuple, arguments: list[np.generic], shared: int, order: int
 ) -> None:
-    """Runs a kernel; arguments are numpy scalars, pointers as uint64. `order`: how far apart threads that take turns are.
+    """Runs a kernel; arguments are numpy scalars, pointers as uint64. `order`: as `Kernel.simulate` has it.
 
     RuntimeError for what went wrong in a thread, TypeError for arguments of the wrong number or size.
     """

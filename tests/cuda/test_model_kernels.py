@@ -16,7 +16,7 @@ from k2lib.optim import rescale
 from k2lib.optim.qk_clip import QKClip, attention_modules
 from k2lib.profiles import SMOKE
 
-ORDERS = (1, -1, 7)
+ORDERS = (1, -1, 0)
 DTYPES = tuple(fp8.TYPES)
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model)
 
