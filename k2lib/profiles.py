@@ -152,7 +152,7 @@ SMOKE = Profile(
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
-    memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=2),
+    memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
