@@ -31,15 +31,9 @@ POLICIES = {
     "layers": full_recompute(),
     "layers, offload": Policy(full_recompute().recompute, offload=True),
 }
-PLACES_OF_PEERS = [
-    "middle right",
-    "bottom right",
-    "top center",
-    "top center",
-    "bottom center",
-    "bottom center",
-]  # of words in a figure
+# where the words of a figure's points stand: ours, theirs
 PLACES = ["top left", "middle left", "bottom left", "bottom left", "bottom right", "middle right"]
+PLACES_OF_PEERS = ["middle right", "bottom right", "top right", "top right", "middle right", "bottom right"]
 OURS = "k2lib, "
 
 Step = Callable[[AbstractContextManager], None]  # one forward and backward pass within a store
