@@ -268,6 +268,22 @@ def step(x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.slow
+def test_a_model_compiled_whole_gives_the_same_gradients():
+    """The compiler decides what it keeps and forms again; what it keeps is still moved away, and rounded in the experts."""
+    torch.manual_seed(0)
+    small = K2Model(CONFIG.replace(num_hidden_layers=2)).train()
+    tokens = torch.randint(0, CONFIG.vocab_size, (4, 65))
+    small.loss = torch.compile(small.loss, backend="aot_eager")
+    plain, moved, stored = (
+        kept_bytes(small, tokens, policy, "float32")
+        for policy in (Policy(), Policy(offload=True), Policy(fp8={"swiglu input"}))
+    )
+    assert moved.largest_gradient_difference(plain) == 0.0
+    assert moved.total < 0.2 * plain.total and moved.host > 0.8 * plain.total
+    assert plain.total > stored.total and 0 < stored.largest_gradient_difference(plain) < 0.01
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["layer", "offload", "fp8"])
 def test_compiled_layers_give_the_same_gradients(name):
     torch.manual_seed(0)
