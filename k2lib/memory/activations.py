@@ -3,7 +3,7 @@
     with ActivationStore(k2_policy()) as store:
         loss = model.loss(tokens, targets)
     loss.backward()
-    store.bytes_by_name   # what was kept on the device at the fullest moment
+    store.bytes_by_kind   # what was kept on the device at the fullest moment
 
 Autograd saves a tensor once for every operation that needs it; the store keeps one copy for each storage and version.
 Weights are not activations: parameters and their casts pass through uncounted.
@@ -47,7 +47,7 @@ class ActivationStore:
 
     def __init__(self, policy: Policy | None = None):
         self.policy = policy or Policy()
-        self.bytes_by_name: dict[str, int] = {}  # on the device at the fullest moment, by name of the tensor
+        self.bytes_by_kind: dict[str, int] = {}  # on the device at the fullest moment, by name of the tensor
         self.host_bytes = 0  # on the host at its fullest moment
         self.transfer: Transfer | None = None
         self._device, self._host = defaultdict(int), defaultdict(int)  # at present
@@ -69,7 +69,7 @@ class ActivationStore:
     @property
     def total_bytes(self) -> int:
         """Bytes of activations kept on the device at the fullest moment; weights are not among them."""
-        return sum(self.bytes_by_name.values())
+        return sum(self.bytes_by_kind.values())
 
     @property
     def present_bytes(self) -> int:
@@ -159,7 +159,7 @@ class ActivationStore:
         held[name] += form.bytes
         weakref.finalize(form, _release, held, name, form.bytes).atexit = False
         if sum(self._device.values()) > self.total_bytes:
-            self.bytes_by_name = {name: size for name, size in self._device.items() if size}
+            self.bytes_by_kind = {name: size for name, size in self._device.items() if size}
         self.host_bytes = max(self.host_bytes, sum(self._host.values()))
         return form
 

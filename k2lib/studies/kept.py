@@ -35,4 +35,4 @@ def kept_bytes(model: K2Model, sequences: Tensor, policy: Policy, compute_dtype:
     gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     model.train(was_training)
-    return Kept(store.bytes_by_name, store.total_bytes, store.host_bytes, loss.item(), gradients, store.timeline())
+    return Kept(store.bytes_by_kind, store.total_bytes, store.host_bytes, loss.item(), gradients, store.timeline())
