@@ -54,16 +54,7 @@ def frontier(dtype: str = "auto", rounds: int = 7, warmup: int = 2) -> dict[str,
     tokens = torch.randint(0, model.config.vocab_size, (BATCH, LENGTH + 1), device=where)
     used = machine.compute_dtype(where) if dtype == "auto" else dtype
     stores = {f"{OURS}{name}": policy for name, policy in POLICIES.items()}
-    steps = dict.fromkeys(stores, _ours(model, tokens, used))
-    for attention in ("sdpa", "eager"):
-        steps[f"transformers, {attention}"] = _peer(model, tokens, attention, used)
-        steps[f"transformers, {attention}, checkpointing"] = _peer(model, tokens, attention, used, checkpointing=True)
-    if used == "bfloat16":
-        for checkpointing, name in (
-            (False, "transformers, pure bf16"),
-            (True, "transformers, pure bf16, checkpointing"),
-        ):
-            steps[name] = _peer(model, tokens, "eager", used, checkpointing, pure=True)
+    steps = dict.fromkeys(stores, _ours(model, tokens, used)) | _peers(model, tokens, used)
     kept = {}
     for name, step in steps.items():
         kept[name] = ActivationStore(stores[name]) if name in stores else MemoryMeter()
@@ -99,8 +90,19 @@ def _ours(model: K2Model, tokens: torch.Tensor, dtype: str) -> Step:
     return step
 
 
+def _peers(model: K2Model, tokens: torch.Tensor, dtype: str) -> dict[str, Step]:
+    ways = {"sdpa": {"attention": "sdpa"}, "eager": {"attention": "eager"}}
+    if dtype == "bfloat16":
+        ways["pure bf16"] = {"attention": "eager", "pure": True}
+    return {
+        f"transformers, {name}{more}": _peer(model, tokens, dtype, checkpointing=bool(more), **way)
+        for name, way in ways.items()
+        for more in ("", ", checkpointing")
+    }
+
+
 def _peer(
-    model: K2Model, tokens: torch.Tensor, attention: str, dtype: str, checkpointing: bool = False, pure: bool = False
+    model: K2Model, tokens: torch.Tensor, dtype: str, attention: str, checkpointing: bool, pure: bool = False
 ) -> Step:
     peer = parity.reference(model).to(tokens.device, torch.bfloat16 if pure else None).train()
     peer.set_attn_implementation(attention)
