@@ -14,7 +14,7 @@ endif
 READY := $(BIN)/.k2lib-ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: install reproduce check test lab lint notebooks bands constraints clean
+.PHONY: install reproduce check test lab lint notebooks bands mutants constraints clean
 
 install: $(READY)
 
@@ -46,6 +46,10 @@ notebooks: $(READY)
 # How far the smoke run's numbers may lie apart, from several seeds on each arithmetic: about two hours.
 bands: $(READY)
 	python -m k2lib.books.bands
+
+# Sixty one-line faults, planted one by one in a copy: which does no test notice? Half an hour.
+mutants: $(READY)
+	python ci/mutants.py
 
 constraints: $(READY)
 	python ci/constraints.py
