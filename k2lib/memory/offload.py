@@ -19,7 +19,7 @@ from torch import Tensor
 
 from k2lib import machine
 
-IN_FLIGHT = 256 << 20  # bytes on their way out; K2's largest single tensor, the residual of 4096 tokens, has 59 MB
+IN_FLIGHT = 256 << 20  # bytes on their way out; the residual stream of K2's 4096 tokens has 59 MB
 
 
 @dataclass(frozen=True)
