@@ -119,6 +119,7 @@ class Profile:
     sft: TrainSize
     rl: RLSize
     evaluate: EvalSize
+    judged_on: str  # the split: "development" while choices are made, "test" where the result counts
     cell_timeout: int  # seconds; far more than a slow and busy machine needs, the runner ends what hangs
     threads: int | None = None  # at most; None leaves it to the machine
 
@@ -171,6 +172,7 @@ SMOKE = Profile(
         seeds=1,
     ),
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
+    judged_on="development",
     cell_timeout=1800,
     threads=1,  # a model this small is slower on two: a step took 0.14 s instead of 0.09
 )
@@ -202,6 +204,7 @@ LAPTOP = Profile(
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160, seeds=2),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
+    judged_on="test",
     cell_timeout=6 * 3600,
 )
 

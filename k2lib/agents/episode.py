@@ -47,7 +47,7 @@ class Episode:
     def trajectory(self) -> "Trajectory":
         """What was said and done so far, with the judge's verdict."""
         verdict = judge(self.task, self.messages, self.simulator.state, self.faults)
-        return Trajectory(self.task, self.messages, self.tools, verdict, self.simulator.state)
+        return Trajectory(self.task, self.messages, self.tools, verdict, self.simulator.state, tuple(self.faults))
 
     def score(self) -> float:
         """1 if the judge passes the episode, else 0."""
@@ -61,6 +61,7 @@ class Trajectory:
     tools: list[dict]
     verdict: Judgement
     state: dict  # what the simulator ended with
+    faults: tuple[str, ...] = ()  # what could not be read in the agent's turns
 
     def row(self) -> dict:
         """The JSONL row: OpenAI messages and tools, rubric, verdict, provenance, hashes of the state."""

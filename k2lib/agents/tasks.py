@@ -6,7 +6,8 @@ three parts: success criteria (the final state, reached by any path), the expect
 the user.
 """
 
-import hashlib
+import functools
+import itertools
 import json
 import random
 import re
@@ -16,8 +17,13 @@ from k2lib.agents.domains import DOMAINS
 from k2lib.agents.domains.domain import Intent
 from k2lib.agents.domains.words import QUESTION_WORDS
 from k2lib.agents.simulator import Application, ToolSimulator
+from k2lib.corpus import split as splits
 
-BRANDS = "Nimbus Atlas Orbit Quill Lumen Harbor Pixel Comet Vertex Willow Zephyr Onyx".split()
+BRANDS = {
+    "train": "Nimbus Atlas Orbit Quill Lumen Harbor Pixel Comet".split(),
+    "development": "Vertex Willow Cobalt Ember".split(),
+    "test": "Zephyr Onyx Juniper Saffron".split(),
+}
 PERSONAS = {"plain": "{}", "polite": "Hello, {} Thank you.", "hurried": "Quick: {}", "chatty": "Busy day today! {}"}
 LONGEST_QUESTION = 200  # characters
 MOST_MISSES = 5000  # draws in a row without a new task, before there seem to be no more
@@ -53,27 +59,37 @@ class Task:
         return "multi-step" if len(self.reference) > 1 else "asks first" if self.rubric.must_ask else "single call"
 
 
-def applications(seed: int, per_domain: int) -> list[Application]:
-    """`per_domain` evolved applications of every domain: names drawn for brand and tools."""
+def applications(seed: int, per_domain: int, split: str = "train") -> list[Application]:
+    """`per_domain` evolved applications of every domain: names drawn for brand and tools.
+
+    No two splits share a brand or a set of tools, whatever their seeds.
+    """
+    brands = BRANDS[splits.check(split)]
     made = []
     for domain in DOMAINS.values():
         rng = random.Random(f"applications/{seed}/{domain.name}")
-        for brand in rng.sample(BRANDS, min(per_domain, len(BRANDS))):
-            offered = rng.sample(list(domain.actions), max(2, len(domain.actions) - 1))
-            tools = {rng.choice((action, *domain.synonyms[action])): action for action in offered}
-            made.append(Application(f"{brand} {domain.name}", domain, tools))
+        for brand in rng.sample(brands, min(per_domain, len(brands))):
+            made.append(Application(f"{brand} {domain.name}", domain, dict(rng.choice(tool_sets(domain.name, split)))))
     return made
 
 
-def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> list[Task]:
-    """`n` tasks of which no two have the same prompt; no "heldout" wish occurs in "train", whatever the seeds.
+@functools.cache
+def tool_sets(domain: str, split: str) -> list[tuple[tuple[str, str], ...]]:
+    """All sets of (tool name, action) that an application of a domain may offer, as far as they are of this split."""
+    known = DOMAINS[domain]
+    names = {action: [(name, action) for name in (action, *known.synonyms[action])] for action in known.actions}
+    offers = itertools.combinations(known.actions, max(2, len(known.actions) - 1))
+    every = [tools for offered in offers for tools in itertools.product(*map(names.get, offered))]
+    return splits.shared_out(every)[split]
 
-    ValueError if the applications allow fewer different prompts than that.
+
+def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> list[Task]:
+    """`n` tasks of which no two have the same prompt; the splits share no application, set of tools or wish, whatever the seeds.
+
+    ValueError for an unknown split, or if the applications allow fewer different prompts than that.
     """
-    if split not in ("train", "heldout"):
-        raise ValueError(f"unknown split {split!r}; choose 'train' or 'heldout'")
-    rng = random.Random(f"tasks/{seed}/{split}")
-    pool = applications(seed, per_domain)
+    rng = random.Random(f"tasks/{seed}/{splits.check(split)}")
+    pool = applications(seed, per_domain, split)
     made: list[Task] = []
     seen: set[str] = set()
     number = misses = 0
@@ -83,7 +99,7 @@ def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> li
         state = application.domain.initial(rng)
         intent = rng.choice(application.domain.intents)(state, rng)
         possible = all(action in application.tools.values() for action, _ in intent.calls)
-        if possible and is_heldout(intent) == (split == "heldout"):
+        if possible and side(intent) == split:
             task = _task(f"{split}-{seed}-{number}", application, state, intent, rng, number)
             prompt = f"{task.system}\n{task.instruction}"
             if prompt not in seen:
@@ -98,14 +114,14 @@ def generate(n: int, seed: int, split: str = "train", per_domain: int = 6) -> li
     return made
 
 
-def is_heldout(intent: Intent) -> bool:
-    """One wish in eight, by a hash of the calls as far as the request tells them.
+def side(intent: Intent) -> str:
+    """The split of a wish, by the calls as far as the request tells them.
 
-    What the user withholds is left out: with it, "Add a lunch." for Monday and for Tuesday would stand on both sides of
-    the split as one and the same prompt.
+    What the user withholds is left out: with it, "Add a lunch." for Monday and for Tuesday would stand on two sides as one
+    and the same prompt.
     """
     told = [[action, {k: v for k, v in arguments.items() if k != intent.hidden}] for action, arguments in intent.calls]
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).digest()[0] < 32
+    return splits.side("wish", told)
 
 
 def asks_for(detail: str, text: str) -> bool:

@@ -102,14 +102,12 @@ def replay(trajectory: Trajectory) -> dict:
     return simulator.state
 
 
-def validity(trajectories: list[Trajectory]) -> tuple[int, int]:
-    """(valid, counted) tool calls: valid ones name a declared tool and satisfy its schema.
+def validity(trajectory: Trajectory) -> list[bool]:
+    """Of every call that was attempted, whether it names a declared tool and satisfies its schema.
 
-    A conversation without any call counts as one invalid call, since every task needs one: silence is not validity.
+    What could not be read as a call was an attempt, too, and a conversation without any is one that failed, since every
+    task needs one: silence is not validity.
     """
-    valid = counted = 0
-    for t in trajectories:
-        calls = [call["function"] for m in t.messages for call in m.get("tool_calls") or []]
-        valid += sum(check_call(f["name"], f["arguments"], t.tools)[0] is not None for f in calls)
-        counted += max(1, len(calls))
-    return valid, counted
+    calls = [call["function"] for m in trajectory.messages for call in m.get("tool_calls") or []]
+    readable = [check_call(f["name"], f["arguments"], trajectory.tools)[0] is not None for f in calls]
+    return (readable + [False] * len(trajectory.faults)) or [False]

@@ -29,7 +29,7 @@ Bands = dict[str, dict[str, dict[str, list[float]]]]  # notebook -> number -> dt
 
 def measured(ledger: Ledger) -> dict[str, float]:
     """Everything in a ledger that is watched for drift: the claims' values and the metrics."""
-    return {name: record.value for name, record in ledger.records.items()} | ledger.metrics
+    return {name: record.interval().value for name, record in ledger.records.items()} | ledger.metrics
 
 
 def outside(ledger: Ledger, bands: Bands) -> list[str]:

@@ -4,13 +4,14 @@ Base models are asked in the form of their corpus ("Question: … Answer:"), cha
 evaluates base and instruct models differently.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
 
+from k2lib import intervals
 from k2lib.agents import trajectories
 from k2lib.corpus.tokenizer import Tokenizer
-from k2lib.evaluate.metrics import wilson
 from k2lib.gym.play import play
 from k2lib.gym.problem import Problem
 from k2lib.gym.tool_use import ToolUse
@@ -35,8 +36,8 @@ def perplexity(model: K2Model, tokens: torch.Tensor, window: int) -> Score:
         raise ValueError(f"{len(tokens)} tokens are fewer than one window of {window} and its target")
     rows = tokens[: count * window + 1].unfold(0, window + 1, window)
     losses = torch.cat([-model.token_logprobs(rows[i : i + 8]).mean(1) for i in range(0, count, 8)]).double()
-    mean, error = losses.mean(), losses.std() / count**0.5 if count > 1 else torch.tensor(0.0)
-    low, middle, high = ((mean + sign * 1.96 * error).exp().item() for sign in (-1, 0, 1))
+    found = intervals.interval(losses, "items")
+    middle, low, high = (math.exp(found.value if end is None else end) for end in (found.value, found.low, found.high))
     return Score("perplexity", middle, low, high, count, tuple(losses.tolist()))
 
 
@@ -47,14 +48,13 @@ def solved(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], corpus
 
 
 def tool_use(model: K2Model, tokenizer: Tokenizer, problems: list[ToolUse]) -> tuple[Score, Score]:
-    """(share of whole tasks done, share of written calls that are valid), from full simulated conversations."""
+    """(share of whole tasks done, share of a task's attempted calls that are valid), from full simulated conversations."""
     played = [group[0] for group in play(model, tokenizer, problems)]
-    valid, written = trajectories.validity([one.episode.trajectory() for one in played])
-    done = share("tool use", [float(one.solved) for one in played])
-    return done, Score("valid calls", valid / max(1, written), *wilson(valid, written), written)
+    calls = [trajectories.validity(one.episode.trajectory()) for one in played]
+    valid = share("valid calls", [sum(outcomes) / len(outcomes) for outcomes in calls])
+    return share("tool use", [float(one.solved) for one in played]), valid
 
 
 def share(name: str, outcomes: list[float]) -> Score:
     """A share of right answers with Wilson's interval."""
-    total = sum(outcomes)
-    return Score(name, total / max(1, len(outcomes)), *wilson(total, len(outcomes)), len(outcomes), tuple(outcomes))
+    return Score(name, *intervals.share(outcomes), len(outcomes), tuple(outcomes))

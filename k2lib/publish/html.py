@@ -21,9 +21,11 @@ body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222 }
 body { max-width: 1080px; margin: 2em auto; padding: 0 1em }
 table { border-collapse: collapse; width: 100%; margin: 1em 0; font-size: 14px }
 th, td { border-bottom: 1px solid #ddd; padding: .4em .6em; text-align: left; vertical-align: top }
-th { background: #f4f4f4 } td.number { font-variant-numeric: tabular-nums; white-space: nowrap }
-.reproduced { color: #00694c; font-weight: 600 } .partly { color: #8a5a00; font-weight: 600 }
-.not-reproduced { color: #a02c00; font-weight: 600 } .quiet, .not-run, .not-tested-at-this-size { color: #777 }
+th { background: #f4f4f4 } td.number { font-variant-numeric: tabular-nums }
+.reproduced, .holds { color: #00694c; font-weight: 600 }
+.partly, .inconclusive { color: #8a5a00; font-weight: 600 }
+.not-reproduced, .differs, .does-not-hold { color: #a02c00; font-weight: 600 }
+.quiet, .not-run, .untested, .not-tested-at-this-size { color: #777 }
 h2 { margin-top: 2em } h3 { margin-bottom: 0 } .rule { color: #777; font-size: 12px }
 """
 
@@ -35,7 +37,7 @@ def write(profile: str, out_of_date: Iterable[str] = ()) -> Path:
     """
     root, stale = artifacts(profile), set(out_of_date)
     verdicts = claims.verdicts(profile)
-    names = sorted({verdict.claim.notebook for verdict in verdicts.values()} | _with_ledger(root))
+    names = sorted({verdict.claim.notebook for verdict in verdicts.values()} - {""} | _with_ledger(root))
     ledgers = {name: Ledger.load(ledger_path(name, profile)) for name in names if ledger_path(name, profile).exists()}
     linked = {name for name in names if pages.write(root, name)}
     sections = [_head(profile, ledgers, verdicts), _claims_table(verdicts, linked, stale), "<h2>Notebooks</h2><p>"]
@@ -64,8 +66,9 @@ def _head(profile: str, ledgers: dict[str, Ledger], verdicts: dict[str, claims.V
     )
     seconds = sum(ledger.seconds for ledger in ledgers.values())
     dates = sorted({source["date"] for source in sources})
+    counts = "<br>".join(f"<b>{title}</b>: {escape(text)}" for title, text in table.summaries(verdicts).items())
     return (
-        f"<h1>Kimi K2 reproduced: profile {escape(profile)}</h1>\n<p><b>{escape(table.summary(verdicts))}</b></p>\n"
+        f"<h1>Kimi K2 reproduced: profile {escape(profile)}</h1>\n<p>{counts}</p>\n"
         f"<p class='quiet'>{len(ledgers)} notebooks, {seconds / 60:.1f} minutes of computing"
         + "".join(f"<br>{escape(run)}" for run in runs)
         + (f"<br>{dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "") if dates else "")
@@ -74,19 +77,28 @@ def _head(profile: str, ledgers: dict[str, Ledger], verdicts: dict[str, claims.V
 
 
 def _claims_table(verdicts: dict[str, claims.Verdict], linked: set[str], stale: set[str]) -> str:
-    rows = []
-    for found in verdicts.values():
-        claim, record = found.claim, found.record
-        detail = f"<br><span class='quiet'>{escape(record.detail)}</span>" if record and record.detail else ""
-        old = "<br><span class='quiet'>measured before the code changed</span>" if claim.notebook in stale else ""
-        rows.append(
-            f"<tr id='{claim.id}'><td>{escape(claim.claim)}{detail}<br><span class='rule'>accepted when {claim.rule}"
-            f"</span></td><td class='number'>{escape(table.number(record))}{old}</td><td>{escape(claim.paper)}</td>"
-            f"<td class='{found.verdict.replace(' ', '-')}'>{found.verdict}</td><td>{escape(claim.section)}</td>"
-            f"<td>{_link(claim.notebook, linked)}</td></tr>"
-        )
-    head = "".join(f"<th>{name}</th>" for name in ("claim", "ours", "paper", "verdict", "section", "notebook"))
-    return f"<table><tr>{head}</tr>\n{chr(10).join(rows)}\n</table>"
+    """One table a kind of entry."""
+    parts = []
+    for kind, title in table.TITLES.items():
+        rows = [_row(found, linked, stale) for found in verdicts.values() if found.claim.kind == kind]
+        head = "".join(f"<th>{name}</th>" for name in ("claim", "ours", "paper", "verdict", "section", "notebook"))
+        parts.append(f"<h2>{title}</h2>\n<table><tr>{head}</tr>\n{chr(10).join(rows)}\n</table>")
+    return "\n".join(parts)
+
+
+def _row(found: claims.Verdict, linked: set[str], stale: set[str]) -> str:
+    claim, record = found.claim, found.record
+    detail = f"<br><span class='quiet'>{escape(record.detail)}</span>" if record and record.detail else ""
+    old = "<br><span class='quiet'>measured before the code changed</span>" if claim.notebook in stale else ""
+    rule = f"accepted when {claim.rule}" if claim.rule else f"to test: {claim.needs}"
+    was = "".join(f"<br>until {c.date}: {escape(str(c.rule))}; {escape(c.reason)}" for c in claim.history)
+    measured = table.number(record, claim.rule.level) if claim.rule else "–"
+    return (
+        f"<tr id='{claim.id}'><td>{escape(claim.claim)}{detail}<br><span class='rule'>{escape(rule)}{was}</span></td>"
+        f"<td class='number'>{escape(measured)}{old}</td><td>{escape(claim.paper)}</td>"
+        f"<td class='{found.verdict.replace(' ', '-')}'>{found}</td><td>{escape(claim.section)}</td>"
+        f"<td>{_link(claim.notebook, linked)}</td></tr>"
+    )
 
 
 def _figures(root: Path, ledger: Ledger, linked: set[str]) -> str:

@@ -4,10 +4,10 @@ import plotly.graph_objects as go
 
 from k2lib import machine
 from k2lib.config import K2Config
-from k2lib.report import claims, drawing, figures
+from k2lib.publish import table
+from k2lib.report import drawing, figures
 from k2lib.report.book import Book
 from k2lib.report.provenance import versions
-from k2lib.report.results import published_verdicts, runs
 
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
@@ -41,17 +41,8 @@ def show_machine(book: Book) -> None:
 
 
 def show_claims() -> None:
-    """Every claim with the paper's number, the rule that judges it, and the laptops' committed results, as Markdown."""
-    published = {run.machine: published_verdicts(run) for run in runs("laptop")}
-    head = ["notebook", "claim", "paper", "reproduced when", *published]
-    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for claim in claims.load():
-        cells = [claim.notebook[:2], f"{claim.claim} (§{claim.section})", claim.paper, str(claim.rule)]
-        for verdicts in published.values():
-            found = verdicts[claim.id]
-            cells.append(("" if found.record is None else f"{found.record.value:.4g}, ") + found.verdict)
-        lines.append(f"| {' | '.join(cells)} |")
-    _markdown("\n".join(lines))
+    """Every claim with the paper's number, the rule that judges it, and its strongest committed result, as Markdown."""
+    _markdown(table.markdown(link=""))
 
 
 def pipeline_figure() -> go.Figure:

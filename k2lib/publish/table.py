@@ -1,7 +1,7 @@
-"""The claims as a table: on the terminal after a run, and in README from the committed results.
+"""The claims as tables: on the terminal after a run, in README and notebook 00 from the committed results.
 
-README's table stands between two markers and is generated (`k2 readme`); a test holds it to data/results/, so a number
-there was measured or is not there.
+README's two tables stand between two markers and are generated (`k2 readme`); a test holds them to data/results/, so a
+number there was measured or is not there.
 """
 
 import re
@@ -10,58 +10,88 @@ from pathlib import Path
 from k2lib.places import ROOT
 from k2lib.report import claims
 from k2lib.report.ledger import Record
-from k2lib.report.results import Run, published_verdicts, runs
+from k2lib.report.results import Evidence, evidence
 from k2lib.store import write_atomic
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
 README = ROOT / "README.md"
+TITLES = {claims.PAPER: "Statements of the paper", claims.CHECK: "Checks of the kit"}
 
 
-def number(record: Record | None) -> str:
-    """The measured number with its interval and sample size: "1.02 [0.99, 1.06], n = 3"."""
+def number(record: Record | None, level: float = 0.95) -> str:
+    """The measured number with its interval, sample size and what kind of interval it is."""
     if record is None:
         return "–"
-    text = f"{record.value:.4g}"
-    if record.low is not None and record.high is not None:
-        text += f" [{record.low:.4g}, {record.high:.4g}]"
-    return text + (f", n = {record.n}" if record.n is not None else "")
+    found = record.interval(level)
+    text = f"{found.value:.4g}"
+    if found.low is None:
+        return text + (f" ({found.kind})" if record.of != "number" else "")
+    return f"{text} [{found.low:.4g}, {found.high:.4g}], n = {found.n} ({found.kind})"
 
 
-def summary(verdicts: dict[str, claims.Verdict]) -> str:
-    """How many claims got which verdict: "12 reproduced, 1 not reproduced, 6 not run (of 19 claims)"."""
-    given = [verdict.verdict for verdict in verdicts.values()]
+def summary(verdicts: list[claims.Verdict]) -> str:
+    """How many entries got which verdict: "12 reproduced, 1 not reproduced, 6 not run (of 19)"."""
+    given = [verdict.verdict for verdict in verdicts]
     counts = [f"{given.count(name)} {name}" for name in claims.VERDICTS if name in given]
-    return f"{', '.join(counts)} (of {len(given)} claims)"
+    return f"{', '.join(counts)} (of {len(given)})"
+
+
+def summaries(verdicts: dict[str, claims.Verdict]) -> dict[str, str]:
+    """The summary of each kind of entry, by its title."""
+    kinds = {title: [v for v in verdicts.values() if v.claim.kind == kind] for kind, title in TITLES.items()}
+    return {title: summary(found) for title, found in kinds.items()}
 
 
 def terminal(profile: str) -> str:
-    """The claims of this working copy's run as aligned text."""
+    """The claims of this working copy's run as aligned text; what nothing tests yet is counted, not listed."""
     verdicts = claims.verdicts(profile)
     rows = [("claim", "ours", "paper", "verdict")]
-    rows += [(name, number(found.record), found.claim.paper, found.verdict) for name, found in verdicts.items()]
+    for name, found in verdicts.items():
+        if found.claim.rule is not None:
+            rows.append((name, number(found.record, found.claim.rule.level), found.claim.paper, str(found)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], "", f"{profile}: {summary(verdicts)}"])
+    counts = [f"{profile}, {title.lower()}: {text}" for title, text in summaries(verdicts).items()]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:], "", *counts])
 
 
-def markdown(results: Path | None = None) -> str:
-    """README's table, from the committed results of every profile that can test claims."""
-    columns = [run for run in runs(root=results) if run.profile != "smoke"]
-    verdicts = [published_verdicts(run) for run in columns]
-    titles = [f"{run.profile}, {_where(run)}: measured | verdict" for run in columns]
-    lines = ["| " + " | ".join(["claim", "section", "paper", *titles]) + " |", "|" + " --- |" * (3 + 2 * len(columns))]
-    for claim in claims.load():
-        cells = [f"[{claim.claim}](notebooks/{claim.notebook}.ipynb)", claim.section, claim.paper]
-        for verdict in verdicts:
-            found = verdict[claim.id]
-            strong = found.verdict in (claims.REPRODUCED, claims.PARTLY, claims.FAILED)
-            cells += [number(found.record), f"**{found.verdict}**" if strong else found.verdict]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    notes = [
-        f"{run.profile}, {_where(run)}: {summary(verdict)}, {_when(run)}."
-        for run, verdict in zip(columns, verdicts, strict=True)
-    ]
-    return "\n".join([*lines, "", *notes])
+def markdown(results: Path | None = None, link: str = "notebooks/") -> str:
+    """Both tables, each claim with its strongest committed evidence; notebooks are linked below the folder `link`."""
+    found = evidence(results)
+    origins = list(dict.fromkeys(_origin(one) for one in found.values() if one.run))
+    lines = []
+    for kind, title in TITLES.items():
+        own = [one for one in found.values() if one.verdict.claim.kind == kind]
+        own.sort(key=lambda one: one.verdict.claim.rule is None)  # what is tested comes first
+        lines += [f"### {title}", "", f"{summary([one.verdict for one in own])}.", ""]
+        lines += ["| claim | section | paper | holds if | measured | verdict | run |", "|" + " --- |" * 7]
+        lines += [_row(one, link, origins) for one in own]
+        lines.append("")
+    lines += [f"{place}. {origin}" for place, origin in enumerate(origins, 1)]
+    return "\n".join(lines).rstrip()
+
+
+def _row(one: Evidence, link: str, origins: list[str]) -> str:
+    claim, verdict = one.verdict.claim, one.verdict
+    if claim.rule is None:
+        cells = [claim.claim, claim.section, claim.paper, f"*to test: {claim.needs}*", "–", str(verdict), ""]
+    else:
+        was = "".join(f"; until {change.date}: {change.rule} ({change.reason})" for change in claim.history)
+        since = f" (since {claim.since})" if claim.since else ""
+        sentence = f"[{claim.claim}]({link}{claim.notebook}.ipynb)"
+        measured = number(verdict.record, claim.rule.level)
+        shown = f"**{verdict}**" if verdict.verdict in claims.GIVEN else str(verdict)
+        place = str(origins.index(_origin(one)) + 1) if one.run else ""
+        cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{was}", measured, shown, place]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _origin(one: Evidence) -> str:
+    """The run, its machine and arithmetic, date, commit, such as "laptop, AMD EPYC, 2 cores, bfloat16, 2026-11-25, 1a2b"."""
+    source = one.provenance
+    name = source["machine"] if source["device"] == "CPU" else source["device"]
+    dtype = [source["measured"]["dtype"]] if "measured" in source else []
+    return ", ".join([one.run.profile, name, *dtype, source["date"], f"commit {source['commit']}"])
 
 
 def update_readme(readme: Path = README) -> bool:
@@ -75,21 +105,3 @@ def update_readme(readme: Path = README) -> bool:
     if fresh != text:
         write_atomic(readme, fresh)
     return fresh != text
-
-
-def _where(run: Run) -> str:
-    """The machine of a committed run and its arithmetic, such as "AMD EPYC, 2 cores, bfloat16"."""
-    source = _sources(run)[0]
-    name = source["machine"] if source["device"] == "CPU" else source["device"]
-    return ", ".join([name, *([source["measured"]["dtype"]] if "measured" in source else [])])
-
-
-def _when(run: Run) -> str:
-    sources = _sources(run)
-    dates = sorted({source["date"] for source in sources})
-    return f"{' to '.join(dates[:: max(1, len(dates) - 1)])}, PyTorch {sources[0]['versions']['torch']}"
-
-
-def _sources(run: Run) -> list[dict]:
-    notebooks = dict.fromkeys(claim.notebook for claim in claims.load())
-    return [ledger.provenance for notebook in notebooks if (ledger := run.ledger(notebook))]

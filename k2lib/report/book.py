@@ -3,7 +3,7 @@
     b = start("03_muonclip", profile, seed)
     for step in b.progress(range(b.profile.pretrain.steps), "pre-train"): ...
     b.curves("max_logit", {"x": steps, "lines": {"Muon": logits}}, x="step", y="maximum logit")
-    b.record("qk-clip-caps-logits", value=1.02, low=0.99, high=1.06, n=3)
+    b.record("qk-clip-caps-logits", [1.02, 0.99, 1.06], of="seeds")
     b.finish()
 
 `finish` is the one cell whose output nbval compares, so it prints verdicts and sentences, never a measured number. It
@@ -87,19 +87,11 @@ class Book:
 
     def metric(self, name: str, value: float) -> None:
         """A number that is no claim but should not drift unseen, such as a final loss."""
-        self._ledger.metrics[name] = ledger.Record(name, value).value
+        self._ledger.metrics[name] = ledger.Record(name, float(value)).values
 
-    def record(
-        self,
-        claim_id: str,
-        value: float,
-        low: float | None = None,
-        high: float | None = None,
-        n: int | None = None,
-        detail: str = "",
-    ) -> None:
-        """What was measured for a claim; low and high are the ends of its interval, n the sample size or seeds."""
-        self.add(claims.find(claim_id), ledger.Record(claim_id, value, low, high, n, detail))
+    def record(self, claim_id: str, values: float | list, of: str = "number", detail: str = "") -> None:
+        """The raw values measured for a claim, and what they are: a number, or values of seeds, shares or pairs."""
+        self.add(claims.find(claim_id), ledger.Record(claim_id, values, of, detail))
 
     def add(self, claim: claims.Claim, entry: ledger.Record) -> None:
         """Puts a record into the ledger; ValueError when the claim belongs to another notebook or was recorded."""

@@ -1,18 +1,20 @@
-"""The claims of the paper as data, and the rules that judge what was measured.
+"""What is claimed, as data, and the rules that judge what was measured.
 
-`data/claims.yaml` says, for every claim that the kit tests: its id and notebook, the paper's section, the sentence, the
-paper's own number (or "not stated"), the acceptance rule, a weaker rule for "partly", and the profiles that are large
-enough to test it. A notebook only records; the rule gives the verdict. Rules are one of
+`data/claims.yaml` holds two kinds of entry: `paper`, a statement of the paper, and `check`, a property of the kit. Each has
+its id, the paper's section, a sentence, and the paper's own number (or "not stated"). One that is tested has a notebook,
+an acceptance rule, perhaps a weaker one for "partly", the profiles that are large enough, and `since`, the commit that
+wrote the rule; what a rule was before stands in its `history`. One that nothing tests yet says what that `needs`.
+
+A notebook only records raw values; the rule gives the verdict. Rules are one of
 
     {below: 0.02}   {above: 0.5}   {equals: 10}   {between: [90, 110]}   {near: 32.6, within: 0.02}
+    {equivalent: 0.01}   {reported: 1.04}
 
-(`within` is relative) and may add `by: low` or `by: high`: then that end of the recorded interval must satisfy the
-rule, not the value. Most claims are honest only with `by`, since a mean over three seeds passes many a
-threshold by luck.
+`within` is relative. `below` with `by: high` and `above` with `by: low` ask that the whole interval satisfies the rule:
+a mean over three seeds passes many a threshold by luck. `equivalent` asks that the 90% interval of a difference lies
+within ± its margin, which is two one-sided tests at 5%. `reported` is met by a number that rounds to the paper's.
 """
 
-import operator
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,64 +23,69 @@ import yaml
 from k2lib import profiles
 from k2lib.places import DATA
 from k2lib.report.ledger import Ledger, Record, ledger_path
+from k2lib.report.rules import FEWEST, MET, OPEN, Rule, rule_of
 from k2lib.store import lock
 
 CLAIMS_FILE = DATA / "claims.yaml"
-REPRODUCED, PARTLY, FAILED, UNTESTED = "reproduced", "partly", "not reproduced", "not tested at this size"
-NOT_RUN = "not run"  # no record yet; not a verdict on the claim
-VERDICTS = (REPRODUCED, PARTLY, FAILED, UNTESTED, NOT_RUN)
+PAPER, CHECK = "paper", "check"
+REPRODUCED, FAILED, DIFFERS = "reproduced", "not reproduced", "differs"
+HOLDS, BROKEN = "holds", "does not hold"  # the same for a check
+PARTLY, INCONCLUSIVE = "partly", "inconclusive"
+TOO_SMALL, NOT_RUN, UNTESTED = "not tested at this size", "not run", "untested"  # not verdicts on the claim
+VERDICTS = (REPRODUCED, HOLDS, PARTLY, DIFFERS, INCONCLUSIVE, FAILED, BROKEN, TOO_SMALL, NOT_RUN, UNTESTED)
+GIVEN = VERDICTS[: VERDICTS.index(TOO_SMALL)]
 _current = None  # the book that is open in this process; set by book.start
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One acceptance rule: `kind` and its `bound`; `by` says which recorded number must satisfy it."""
+class Change:
+    """What a rule was until a day, and why it was changed."""
 
-    kind: str
-    bound: float | tuple[float, float]
-    within: float = 0.0  # relative, for "near"
-    by: str = "value"
-
-    def accepts(self, record: Record) -> bool:
-        """Whether the record satisfies the rule; ValueError when it lacks the number that `by` asks for."""
-        number = getattr(record, self.by)
-        if number is None:
-            raise ValueError(f"claim {record.id!r} is judged by {self.by!r}: record it with {self.by}=…")
-        if self.kind == "between":
-            return self.bound[0] <= number <= self.bound[1]
-        if self.kind == "near":
-            return abs(number - self.bound) <= self.within * abs(self.bound)
-        return {"below": operator.lt, "above": operator.gt, "equals": operator.eq}[self.kind](number, self.bound)
-
-    def __str__(self) -> str:
-        number = {"value": "", "low": "the interval's lower end ", "high": "the interval's upper end "}[self.by]
-        if self.kind == "between":
-            return number + "between {:g} and {:g}".format(*self.bound)
-        if self.kind == "near":
-            return f"{number}within {100 * self.within:g}% of {self.bound:g}"
-        return f"{number}{self.kind} {self.bound:g}"
+    date: str
+    rule: Rule
+    reason: str
 
 
 @dataclass(frozen=True)
 class Claim:
     id: str
-    notebook: str
+    kind: str  # PAPER or CHECK
     section: str  # of the paper
     claim: str  # one sentence
     paper: str  # the paper's number with its unit, or "not stated"
-    rule: Rule
-    tested_at: tuple[str, ...]  # profiles
+    needs: str = ""  # what a test of it would take, where there is none
+    notebook: str = ""
+    rule: Rule | None = None
     partly: Rule | None = None
+    tested_at: tuple[str, ...] = ()  # profiles
+    since: str = ""  # the commit that wrote the rule
+    history: tuple[Change, ...] = ()
 
     def judge(self, record: Record | None, profile: str) -> str:
-        """The verdict on this claim for what was recorded at that profile."""
+        """The verdict on this claim for what was recorded at that profile; ValueError for a record its rule cannot judge."""
+        if self.rule is None:
+            return UNTESTED
         if record is None:
             return NOT_RUN
+        found = record.interval(self.rule.level)
+        if self.rule.needs_interval and record.of == "number":
+            raise ValueError(
+                f"claim {self.id!r} is judged by an interval: record the raw values, of seeds, shares or pairs"
+            )
         if profile not in self.tested_at:
-            return UNTESTED
-        if self.rule.accepts(record):
-            return REPRODUCED
-        return PARTLY if self.partly and self.partly.accepts(record) else FAILED
+            return TOO_SMALL
+        outcome = self.rule.judge(found)
+        if outcome == MET:
+            return REPRODUCED if self.kind == PAPER else HOLDS
+        if outcome == OPEN and found.n < FEWEST:
+            return INCONCLUSIVE
+        if self.partly and self.partly.judge(found) == MET:
+            return PARTLY
+        if outcome == OPEN:
+            return INCONCLUSIVE
+        if self.rule.kind == "reported":
+            return DIFFERS
+        return FAILED if self.kind == PAPER else BROKEN
 
 
 @dataclass(frozen=True)
@@ -87,9 +94,16 @@ class Verdict:
     verdict: str
     record: Record | None
 
+    def __str__(self) -> str:
+        """The verdict as a reader sees it: "differs by 1.3%" says more than "differs"."""
+        if self.verdict != DIFFERS:
+            return self.verdict
+        apart = self.record.interval().value / self.claim.rule.bound - 1
+        return f"{DIFFERS} by {100 * abs(apart):.1f}%"
+
 
 def load(path: Path = CLAIMS_FILE) -> list[Claim]:
-    """All claims in the order of the file; ValueError naming the entry and field that cannot be understood."""
+    """All entries in the order of the file; ValueError naming the entry and field that cannot be understood."""
     entries = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or []
     claims = [_claim(entry, f"{path}, entry {number}") for number, entry in enumerate(entries, 1)]
     ids = [claim.id for claim in claims]
@@ -104,23 +118,16 @@ def of_notebook(notebook: str) -> list[Claim]:
     return [claim for claim in load() if claim.notebook == notebook]
 
 
-def record(
-    id: str,
-    value: float,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    n: int | None = None,
-    detail: str = "",
-    profile: str | None = None,
-) -> str:
-    """Records what was measured for claim `id` and returns the verdict.
+def record(id: str, values: float | list, of: str = "number", *, detail: str = "", profile: str | None = None) -> str:
+    """Records the raw values that were measured for claim `id` and returns the verdict.
 
-    In a notebook the record joins the open book; elsewhere it is merged into the ledger of the claim's notebook under
-    artifacts/<profile>/ (profile "laptop" unless given). ValueError for an unknown id or a number that is not finite.
+    `of` says what they are: a "number", one number a seed ("seeds"), an outcome an item ("shares"), differences
+    [seed][item] ("pairs"); see k2lib.intervals. In a notebook the record joins the open book; elsewhere it is merged into
+    the ledger of the claim's notebook under artifacts/<profile>/ (profile "laptop" unless given). ValueError for an
+    unknown or untested id, or for values that are not what `of` says.
     """
     claim = find(id)
-    entry = Record(id, value, low, high, n, detail)
+    entry = Record(id, values, of, detail)
     if _current is not None and profile in (None, _current.profile.name):
         _current.add(claim, entry)
         return claim.judge(entry, _current.profile.name)
@@ -135,8 +142,10 @@ def record(
 
 
 def find(id: str) -> Claim:
-    """The claim of that id; ValueError naming the file otherwise."""
+    """The tested claim of that id; ValueError naming the file otherwise."""
     for claim in load():
+        if claim.id == id and claim.rule is None:
+            raise ValueError(f"claim {id!r} has no rule; data/claims.yaml must state one before anything is measured")
         if claim.id == id:
             return claim
     raise ValueError(f"unknown claim {id!r}; data/claims.yaml lists the claims, add it there first")
@@ -144,49 +153,52 @@ def find(id: str) -> Claim:
 
 def verdicts(profile: str) -> dict[str, Verdict]:
     """claim id -> Verdict for every claim, from the ledgers in artifacts/<profile>/; "not run" where there is none."""
-    profile = profiles.get(profile).name
-    return judge_all(lambda notebook: ledger_path(notebook, profile), profile)
+    profile, records = profiles.get(profile).name, {}
+    for notebook in {claim.notebook for claim in load()} - {""}:
+        path = ledger_path(notebook, profile)
+        records |= Ledger.load(path).records if path.exists() else {}
+    return judge_all(records, profile)
 
 
-def judge_all(path_of: Callable[[str], Path], profile: str) -> dict[str, Verdict]:
-    """claim id -> Verdict, reading each notebook's ledger from `path_of(notebook)`."""
-    claims, ledgers = load(), {}
-    for notebook in {claim.notebook for claim in claims}:
-        path = path_of(notebook)
-        ledgers[notebook] = Ledger.load(path).records if path.exists() else {}
-    found = {}
-    for claim in claims:
-        entry = ledgers[claim.notebook].get(claim.id)
-        found[claim.id] = Verdict(claim, claim.judge(entry, profile), entry)
-    return found
+def judge_all(records: dict[str, Record], profile: str) -> dict[str, Verdict]:
+    """claim id -> Verdict for every claim, judged by what was recorded at that profile."""
+    found = ((claim, records.get(claim.id)) for claim in load())
+    return {claim.id: Verdict(claim, claim.judge(record, profile), record) for claim, record in found}
+
+
+WORDS = ("id", "kind", "section", "claim", "paper")  # every entry has them
+TESTED = ("notebook", "rule", "tested_at")  # and either all of these
+MAYBE = ("partly", "since", "history")  # perhaps with these, or `needs`
 
 
 def _claim(entry: dict, place: str) -> Claim:
-    needed = {"id", "notebook", "section", "claim", "paper", "rule", "tested_at"}
-    if not isinstance(entry, dict) or needed - set(entry) or set(entry) - needed - {"partly"}:
-        given = sorted(entry) if isinstance(entry, dict) else entry
-        raise ValueError(f"{place}: a claim has the fields {sorted(needed)} and perhaps 'partly', this one has {given}")
+    fields = set(entry) if isinstance(entry, dict) else set()
+    form = set(WORDS) | ({"needs"} if "needs" in fields else set(TESTED))
+    if form - fields or fields - form - (set() if "needs" in fields else set(MAYBE)):
+        given = sorted(fields) or entry
+        raise ValueError(
+            f"{place}: a claim has the fields {', '.join(WORDS)}, and either {', '.join(TESTED)} (perhaps with "
+            f"{', '.join(MAYBE)}) or needs; this one has {given}"
+        )
     place = f"{place} ({entry['id']})"
+    if entry["kind"] not in (PAPER, CHECK):
+        raise ValueError(f"{place}: kind is {PAPER} or {CHECK}, not {entry['kind']!r}")
+    words = {
+        name: " ".join(str(entry[name]).split()) for name in (*WORDS, "notebook", "needs", "since") if name in entry
+    }
+    if "needs" in fields:
+        return Claim(**words)
     unknown = set(entry["tested_at"]) - set(profiles.PROFILES)
     if unknown or not entry["tested_at"]:
         raise ValueError(f"{place}: tested_at {entry['tested_at']} must list some of {list(profiles.PROFILES)}")
-    partly = _rule(entry["partly"], place) if entry.get("partly") else None
-    fields = {name: " ".join(str(entry[name]).split()) for name in ("id", "notebook", "section", "claim", "paper")}
-    return Claim(**fields, rule=_rule(entry["rule"], place), tested_at=tuple(entry["tested_at"]), partly=partly)
+    partly = rule_of(entry["partly"], place) if entry.get("partly") else None
+    history = tuple(_change(change, place) for change in entry.get("history", []))
+    return Claim(
+        **words, rule=rule_of(entry["rule"], place), partly=partly, tested_at=tuple(entry["tested_at"]), history=history
+    )
 
 
-def _rule(entry: dict, place: str) -> Rule:
-    kinds = ("below", "above", "equals", "between", "near")
-    named = [kind for kind in kinds if isinstance(entry, dict) and kind in entry]
-    if len(named) != 1 or set(entry) - {named[0], "by", "within"}:
-        raise ValueError(f"{place}: a rule names exactly one of {', '.join(kinds)}, perhaps with by, within: {entry}")
-    kind, by = named[0], entry.get("by", "value")
-    if by not in ("value", "low", "high") or (kind == "near") != ("within" in entry):
-        raise ValueError(f"{place}: by is low or high, and near needs within (relative): {entry}")
-    try:
-        bound = tuple(float(end) for end in entry[kind]) if kind == "between" else float(entry[kind])
-        if kind == "between" and (len(bound) != 2 or bound[0] > bound[1]):
-            raise ValueError("between needs [low, high]")
-        return Rule(kind, bound, float(entry.get("within", 0.0)), by)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{place}: the rule {entry} has a bound that is not a number ({error})") from error
+def _change(entry: dict, place: str) -> Change:
+    if not isinstance(entry, dict) or set(entry) != {"date", "rule", "reason"}:
+        raise ValueError(f"{place}: a line of history has date, rule (as it was) and reason, not {entry}")
+    return Change(str(entry["date"]), rule_of(entry["rule"], place), " ".join(entry["reason"].split()))

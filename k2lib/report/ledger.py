@@ -11,35 +11,32 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
+from k2lib.intervals import Interval, interval
 from k2lib.places import artifacts
 from k2lib.store import write_atomic
 
 
 @dataclass(frozen=True)
 class Record:
-    """What was measured for one claim: the value, its interval where there is one, the sample size, a remark."""
+    """What was measured for one claim: the raw values, what they are (see k2lib.intervals), a remark."""
 
     id: str
-    value: float
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
+    values: float | list
+    of: str = "number"
     detail: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("value", "low", "high"):
-            number = getattr(self, name)
-            if number is None and name != "value":
-                continue
-            try:
-                number = float(number)
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"claim {self.id!r}: {name} is {number!r}, which is not a number") from error
-            if not math.isfinite(number):
-                raise ValueError(f"claim {self.id!r}: {name} is {number}; record what was measured, a finite number")
-            object.__setattr__(self, name, significant(number, 6))
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"claim {self.id!r}: low {self.low} lies above high {self.high}; swap them")
+        try:
+            self.interval()
+            object.__setattr__(self, "values", plain(np.asarray(self.values, dtype=float), 6))
+        except ValueError as error:
+            raise ValueError(f"claim {self.id!r}: {error}") from error
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """The mean of the values and its interval."""
+        return interval(self.values, self.of, level)
 
 
 @dataclass

@@ -1,11 +1,11 @@
-"""Committed results of other runs: `data/results/<machine>/<profile>/<NN>.json`, one ledger a notebook.
+"""Committed results of other runs: `data/results/<machine>/<profile>/`, one ledger a notebook (NN.json) or study (name.json).
 
-`k2 publish` puts them there. A notebook draws its own run beside them, so that a reader on GitHub, who sees the outputs
+`k2 publish` and `k2 study` put them there. A notebook draws its own run beside them, so that a reader on GitHub, who sees the outputs
 of a smoke run, sees the evidence of a laptop's or a GPU's too, labelled with profile, machine and date.
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from k2lib import profiles
@@ -52,11 +52,24 @@ class Run:
     def ledger(self, notebook: str) -> Ledger | None:
         return Ledger.load(self.path(notebook)) if self.path(notebook).exists() else None
 
+    def ledgers(self) -> list[Ledger]:
+        """Of all its notebooks and studies."""
+        return [Ledger.load(path) for path in sorted(self.folder.glob("*.json"))]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The verdict on a claim and the committed run that it stands on; no run where none measured it."""
+
+    verdict: claims.Verdict
+    run: Run | None = None
+    provenance: dict = field(default_factory=dict)
+
 
 def runs(profile: str | None = None, root: Path | None = None) -> list[Run]:
     """The committed runs, of all profiles in their order or of one; the machines of a profile by name."""
     wanted = [profile] if profile else list(profiles.PROFILES)
-    folders = sorted(path for path in (root or RESULTS).glob("*/*") if path.is_dir() and any(path.glob("[0-9]*.json")))
+    folders = sorted(path for path in (root or RESULTS).glob("*/*") if path.is_dir() and any(path.glob("*.json")))
     return [Run(folder) for name in wanted for folder in folders if folder.name == name]
 
 
@@ -80,6 +93,24 @@ def references(notebook: str, name: str, root: Path | None = None) -> list[Refer
     return found
 
 
-def published_verdicts(run: Run) -> dict[str, claims.Verdict]:
-    """claim id -> Verdict from a committed run; "not run" where a notebook is missing."""
-    return claims.judge_all(run.path, run.profile)
+def evidence(root: Path | None = None) -> dict[str, Evidence]:
+    """claim id -> the strongest evidence: of the largest profile that judged it, there of the most seeds, then the newest.
+
+    The smoke profile is never evidence: what needs no size is measured again by the larger ones.
+    """
+    found = {name: Evidence(verdict) for name, verdict in claims.judge_all({}, "laptop").items()}
+    for run in runs(root=root):
+        for ledger in run.ledgers() if run.profile != "smoke" else []:
+            for name, verdict in claims.judge_all(ledger.records, run.profile).items():
+                new = Evidence(verdict, run, ledger.provenance)
+                if verdict.record is not None and _strength(new) >= _strength(found[name]):
+                    found[name] = new
+    return found
+
+
+def _strength(one: Evidence) -> tuple:
+    if one.run is None:
+        return (False,)
+    given = one.verdict.verdict in claims.GIVEN
+    size = list(profiles.PROFILES).index(one.run.profile)
+    return True, given, size, one.verdict.record.interval().n, one.provenance.get("date", "")

@@ -24,7 +24,7 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silen
         rows, _ = finetune.encode_rows(data.rows, tokenizer, profile.sft.seq_len)
         ptx = finetune.batches(rows, size.prompts, tokenizer.pad_id, run)
         problems = verifiable(size.candidates, 1000 + run, "train", **kinds)
-        heldout = verifiable(size.heldout, seed, "heldout", **kinds)
+        heldout = verifiable(size.heldout, seed, profile.judged_on, **kinds)
         how = {"seed": run, "progress": progress, "snapshot": state}
         result = train_rl(model, tokenizer, problems, heldout, ptx, size, **how)
         made_of = {"stage": "rl", "seed": seed, "run": run, "kinds": [p.kind for p in heldout]}

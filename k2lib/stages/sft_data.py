@@ -41,7 +41,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
 
     path = stage("sft-data", profile, {"size": asdict(size), "seed": seed, "corpus": data.dir.name}, make)
     rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    heldout = tasks.generate(size.heldout_tasks, seed, split="heldout", per_domain=size.per_domain)
+    heldout = tasks.generate(size.heldout_tasks, seed, profile.judged_on, size.per_domain)
     statistics = json.loads((path / "statistics.json").read_text(encoding="utf-8"))
     return SFTData(rows, [ToolUse(task) for task in heldout], statistics, path)
 
@@ -52,5 +52,4 @@ def _mathematics(count: int, seed: int, largest: int) -> list[Problem]:
 
 def _knowledge(world: World) -> list[Problem]:
     """Every question about the people of the training side."""
-    asked, _ = world.split()
-    return [Knowledge(qa) for person in asked for qa in world.questions(person)]
+    return [Knowledge(qa) for person in world.of("train") for qa in world.questions(person)]

@@ -5,7 +5,6 @@ The same training three times: as it is, stored in FP8, multiplied in FP8.
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 
@@ -23,30 +22,6 @@ from k2lib.train.step import under
 
 ARMS = ("plain", "storage", "products")
 TAIL = 10  # the last one of so many parts of a run is compared
-T_95 = {
-    1: 6.314,
-    2: 2.920,
-    3: 2.353,
-    4: 2.132,
-    5: 2.015,
-    6: 1.943,
-    7: 1.895,
-    8: 1.860,
-    9: 1.833,
-}  # Student's, one-sided
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A mean over seeds of paired differences, and its 90% interval.
-
-    Two one-sided tests at 5% find two arms equivalent within a margin if the interval lies inside it.
-    """
-
-    mean: float
-    low: float
-    high: float
-    n: int
 
 
 def loss_curves(
@@ -69,13 +44,7 @@ def loss_curves(
     return [{arm: losses(seed, arm) for arm in ARMS} for seed in range(size.seeds)]
 
 
-def difference(runs: list[dict[str, list[float]]], arm: str) -> Difference:
-    """Mean loss of an arm over the last tenth of its steps, less that of "plain", paired by seed.
-
-    One seed has no interval; then low and high are the difference itself.
-    """
+def gaps(runs: list[dict[str, list[float]]], arm: str) -> list[float]:
+    """Per seed the mean loss of an arm over the last tenth of its steps, less that of "plain"."""
     tail = max(1, len(runs[0][arm]) // TAIL)
-    gaps = [statistics.mean(run[arm][-tail:]) - statistics.mean(run["plain"][-tail:]) for run in runs]
-    mean, n = statistics.mean(gaps), len(gaps)
-    half = T_95.get(n - 1, 1.645) * statistics.stdev(gaps) / n**0.5 if n > 1 else 0.0
-    return Difference(mean, mean - half, mean + half, n)
+    return [statistics.mean(run[arm][-tail:]) - statistics.mean(run["plain"][-tail:]) for run in runs]

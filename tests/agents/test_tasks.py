@@ -1,5 +1,6 @@
 """Agents and tasks: determinism, disjoint splits, references that work."""
 
+import itertools
 import json
 
 import pytest
@@ -7,9 +8,10 @@ import pytest
 from k2lib.agents import tasks
 from k2lib.agents.domains import DOMAINS
 from k2lib.agents.simulator import ToolSimulator
+from k2lib.corpus.split import SPLITS
 from k2lib.llm import chat
 
-TRAIN, HELDOUT = tasks.generate(3000, seed=0), tasks.generate(300, seed=0, split="heldout")
+TRAIN, HELDOUT = tasks.generate(3000, seed=0), tasks.generate(300, seed=0, split="test")
 
 
 def test_the_same_seed_gives_the_same_tasks_and_another_seed_others():
@@ -21,6 +23,15 @@ def test_no_held_out_prompt_occurs_in_training_whatever_the_training_seed():
     held = {t.instruction for t in HELDOUT}
     assert not held & {t.instruction for t in TRAIN}
     assert not held & {t.instruction for t in tasks.generate(3000, seed=1000)}
+
+
+def test_no_application_and_no_set_of_tools_is_of_two_splits():
+    made = {split: [app for seed in range(20) for app in tasks.applications(seed, 6, split)] for split in SPLITS}
+    names = {split: {app.name for app in apps} for split, apps in made.items()}
+    tools = {split: {frozenset(app.tools) for app in apps} for split, apps in made.items()}
+    for one, other in itertools.combinations(SPLITS, 2):
+        assert not names[one] & names[other] and not tools[one] & tools[other]
+    assert all(len(found) > 20 for found in tools.values())
 
 
 def test_no_held_out_wish_occurs_in_training_under_another_persona_or_tool_name():
@@ -35,12 +46,12 @@ def test_no_held_out_wish_occurs_in_training_under_another_persona_or_tool_name(
     assert not set(map(wish, HELDOUT)) & set(map(wish, TRAIN))
 
 
-@pytest.mark.parametrize("made", [TRAIN, HELDOUT], ids=["train", "heldout"])
+@pytest.mark.parametrize("made", [TRAIN, HELDOUT], ids=["train", "test"])
 def test_no_two_tasks_have_the_same_prompt(made):
     assert len({json.dumps(t.messages) for t in made}) == len(made)
 
 
-@pytest.mark.parametrize("made", [TRAIN, HELDOUT], ids=["train", "heldout"])
+@pytest.mark.parametrize("made", [TRAIN, HELDOUT], ids=["train", "test"])
 def test_both_splits_have_every_domain_every_difficulty_and_every_persona(made):
     assert {t.application.domain.name for t in made} == set(DOMAINS)
     assert {t.difficulty for t in made} == {"single call", "asks first", "multi-step"}
@@ -87,11 +98,11 @@ def test_evolution_makes_several_times_more_tools_than_the_domains_have_actions(
 def test_asking_for_more_different_tasks_than_are_found_says_so(monkeypatch):
     monkeypatch.setattr(tasks, "MOST_MISSES", 50)
     with pytest.raises(
-        ValueError, match=r"found only \d+ different heldout tasks of the 100000 asked for with per_domain=1"
+        ValueError, match=r"found only \d+ different test tasks of the 100000 asked for with per_domain=1"
     ):
-        tasks.generate(100_000, seed=0, split="heldout", per_domain=1)
+        tasks.generate(100_000, seed=0, split="test", per_domain=1)
 
 
 def test_a_split_that_does_not_exist_is_refused_by_name():
-    with pytest.raises(ValueError, match="unknown split 'test'"):
-        tasks.generate(1, seed=0, split="test")
+    with pytest.raises(ValueError, match="unknown split 'heldout'"):
+        tasks.generate(1, seed=0, split="heldout")

@@ -152,12 +152,18 @@ def test_an_agent_cannot_declare_success():
         )
 
 
-def test_validity_is_the_share_of_calls_that_name_a_declared_tool_and_satisfy_its_schema():
+def test_a_call_is_valid_if_it_names_a_declared_tool_and_satisfies_its_schema():
     made = tasks.generate(40, seed=10)
-    name = "no_such_tool"
-    invalid = trajectories.run(
-        made, always({"tool_calls": [{"function": {"name": name, "arguments": "{}"}}]}), max_turns=2
-    )
-    assert trajectories.validity(invalid) == (0, 80)
-    valid, counted = trajectories.validity(KEPT)
-    assert valid == counted > len(KEPT)  # a conversation that was kept holds no invalid call
+    unknown = always({"tool_calls": [{"function": {"name": "no_such_tool", "arguments": "{}"}}]})
+    assert [trajectories.validity(t) for t in trajectories.run(made, unknown, max_turns=2)] == [[False, False]] * 40
+    kept = [trajectories.validity(t) for t in KEPT]
+    assert all(map(all, kept)) and all(kept)  # a conversation that was kept holds no invalid call
+
+
+def test_a_call_that_cannot_be_read_was_attempted():
+    task = KEPT[0].task
+    good = next(m for m in KEPT[0].messages if m.get("tool_calls"))
+    episode = Episode.start(task)
+    episode.step(good, ["invalid_args: not JSON"] * 9)
+    outcomes = trajectories.validity(episode.trajectory())
+    assert outcomes.count(False) == 9 and outcomes.count(True) == len(good["tool_calls"])

@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import random
+import re
 
 import pytest
 import torch
@@ -75,17 +76,35 @@ def test_a_document_states_every_fact_in_any_style():
 
 def test_held_out_people_are_never_asked_about_in_the_corpus():
     world = World.generate(0, 30)
-    asked, heldout = world.split()
+    asked, heldout = world.of("train"), world.of("development") + world.of("test")
+    assert sorted(asked + heldout) == sorted(world.people)  # every person is of one split
     questions = "\n".join(d.text for d in world.documents(4) if d.kind == "qa")
-    assert not set(asked) & set(heldout)
     assert all(person in questions for person in asked)
     assert not any(person in questions for person in heldout)
     told = "\n".join(d.text for d in world.documents(4) if d.kind == "world")
     assert all(person in told for person in heldout)
 
 
+def equations(text: str) -> set[tuple]:
+    """Every equation that a text states; 3 + 5 is 5 + 3."""
+    found = re.findall(r"(\d+) ([-+*]) (\d+) = \d+", text)
+    return {(sign, *((int(a), int(b)) if sign == "-" else sorted((int(a), int(b))))) for a, sign, b in found}
+
+
+@pytest.mark.parametrize("largest", [8, 20])
+def test_no_equation_of_a_split_is_stated_in_another(largest):
+    drilled = equations("\n".join(d.text for seed in (0, 1) for d in arithmetic.documents(20_000, seed, largest)))
+    asked = {s: arithmetic.problems(100, 0, s, largest) for s in ("development", "test")}
+    stated = {s: equations("\n".join(map(arithmetic.solution, made))) for s, made in asked.items()}
+    assert len(drilled) > 90 and all(len(found) > 10 for found in stated.values())
+    assert not drilled & stated["development"] and not drilled & stated["test"]
+    assert not stated["development"] & stated["test"]
+    kinds = {problem.question.split()[0] == "What" for problem in asked["test"]}
+    assert kinds == {True, False}  # bare equations and stories
+
+
 def test_arithmetic_is_right_and_the_splits_are_disjoint():
-    train, heldout = arithmetic.problems(600, 0), arithmetic.problems(100, 0, "heldout")
+    train, heldout = arithmetic.problems(600, 0), arithmetic.problems(100, 0, "test")
     assert not {p.question for p in train} & {p.question for p in heldout}
     assert len({p.question for p in heldout}) == 100
     for problem in [*train, *heldout]:
@@ -97,8 +116,8 @@ def test_arithmetic_is_right_and_the_splits_are_disjoint():
         assert not arithmetic.check(f"Answer: {int(problem.answer) + 1}", problem)
     assert not arithmetic.check("", train[0])
     assert not arithmetic.check("9" * 5000, train[0])
-    with pytest.raises(ValueError, match="'test'"):
-        arithmetic.problems(1, 0, "test")
+    with pytest.raises(ValueError, match="'heldout'"):
+        arithmetic.problems(1, 0, "heldout")
 
 
 @pytest.fixture

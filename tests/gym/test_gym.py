@@ -24,7 +24,7 @@ from k2lib.profiles import SMOKE
 WORLD = World.generate(0, 10)
 FAMILIES = {
     "mathematics": list(map(Mathematics, arithmetic.problems(40, 0))),
-    "knowledge": [Knowledge(qa) for person in WORLD.split()[0] for qa in WORLD.questions(person)],
+    "knowledge": [Knowledge(qa) for person in WORLD.of("train") for qa in WORLD.questions(person)],
     "tool use": [ToolUse(task) for task in tasks.generate(40, 0)],
 }
 
@@ -68,7 +68,7 @@ def test_playing_an_episode_leaves_the_problem_as_it_was():
 
 
 def test_the_mixture_alternates_and_its_splits_are_disjoint():
-    train, heldout = (verifiable(60, 0, split) for split in ("train", "heldout"))
+    train, heldout = (verifiable(60, 0, split) for split in ("train", "test"))
     assert [p.kind for p in train[:4]] == ["mathematics", "tool use"] * 2 and len(train) == 60
     assert not {str(p.messages) for p in train} & {str(p.messages) for p in heldout}
     assert len(verifiable(5, 0)) == 5

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from k2lib import K2Config, K2Model
 from k2lib.memory import ActivationStore, MemoryMeter, Policy, full_recompute, k2_policy
+from k2lib.memory.recompute import Recomputation
 from k2lib.model.moe import Experts
 from k2lib.model.regions import REGIONS, TENSORS, region
 from k2lib.profiles import SMOKE
@@ -301,3 +302,14 @@ def test_compiled_layers_give_the_same_gradients(name):
     else:
         assert compiled.largest_gradient_difference(plain) == 0.0
         assert compiled.largest_gradient_difference(eager) < 1e-5
+
+
+def test_nothing_of_a_pass_is_held_once_its_gradients_are_taken(model, batch):
+    store = ActivationStore(Policy(RECOMPUTED))
+    with store:
+        loss = model.loss(batch[:, :-1], batch[:, 1:])
+    loss.backward()
+    del loss
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if type(thing) is Recomputation]
+    model.zero_grad()

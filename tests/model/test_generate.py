@@ -139,3 +139,12 @@ def test_settings_out_of_range_are_refused(model, change, sentence):
     with pytest.raises(ValueError, match=r"^[^\n]+$") as error:
         sample(model, settings.pop("prompts"), **settings)
     assert sentence in str(error.value)
+
+
+def test_a_low_temperature_takes_the_likeliest_token_and_a_high_one_any(model):
+    batch = prompts(9, 4)
+    greedy = [c.tokens for c in sample(model, batch, max_new_tokens=10)]
+    for seed in range(3):
+        assert [c.tokens for c in sample(model, batch, max_new_tokens=10, temperature=1e-5, seed=seed)] == greedy
+    warm = [c.tokens for c in sample(model, batch, max_new_tokens=100, temperature=1e5)]
+    assert len(set(warm[0] + warm[1])) > 60  # of 128 tokens, all about as likely

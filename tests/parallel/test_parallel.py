@@ -13,7 +13,7 @@ from k2lib.corpus.documents import Document
 from k2lib.memory import Policy, k2_policy
 from k2lib.model.accounting import count_parameters
 from k2lib.model.moe import Experts
-from k2lib.parallel.experts import shard_experts
+from k2lib.parallel.experts import shard_experts, synchronise
 from k2lib.parallel.launch import launch
 from k2lib.parallel.pipeline import boundaries
 from k2lib.parallel.plan import Plan, activation_bytes, parameters_per_gpu, state_bytes, waterfall
@@ -58,6 +58,29 @@ def test_two_processes_give_the_losses_of_one(job, single, mode, virtual):
     if mode == "pipeline":
         kinds = [(s["stage"], s["kind"], s["microbatch"]) for s in result["spans"]]
         assert len(kinds) == len(set(kinds)) == 2 * virtual * 2 * job["microbatches"]
+
+
+def test_after_synchronising_gradients_are_means_and_maxima_those_of_all_processes(monkeypatch):
+    """As if the other of two processes had the same gradients and loads, and one larger logit."""
+
+    def all_reduce(tensor, op=dist.ReduceOp.SUM):
+        tensor.mul_(2) if op == dist.ReduceOp.SUM else tensor.clamp_(min=7.0)
+
+    monkeypatch.setattr(dist, "all_reduce", all_reduce)
+    model = K2Model(CONFIG).train()
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    for layer in model.layers:
+        layer.self_attn.max_logits = torch.tensor([3.0, 9.0])
+    routers = [module for module in model.modules() if hasattr(module, "load")]
+    for router in routers:
+        router.load.fill_(4.0)
+    synchronise(model, 2)
+    stacks = {id(p) for m in model.modules() if isinstance(m, Experts) for p in m.parameters(recurse=False)}
+    for parameter in model.parameters():  # an expert has summed both processes' tokens already
+        assert torch.equal(parameter.grad, torch.full_like(parameter, 0.5 if id(parameter) in stacks else 1.0))
+    assert all(layer.self_attn.max_logits.tolist() == [7.0, 9.0] for layer in model.layers)
+    assert all((router.load == 8.0).all() for router in routers)
 
 
 def test_a_pipeline_under_the_papers_policy_learns_the_same(job, single):

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from k2lib.publish import commit, html, pages, table
-from k2lib.report import start
-from k2lib.report.ledger import Ledger
-from k2lib.report.results import machine_folder, published_verdicts, references, runs
+from k2lib.report import claims, start
+from k2lib.report.ledger import Ledger, Record
+from k2lib.report.results import evidence, machine_folder, references, runs
 from k2lib.runner import reproduce
 from k2lib.runner.plan import steps
 
@@ -24,7 +24,7 @@ def run(artifacts, monkeypatch):
     book.record("architecture-parity", 3e-6, detail="largest of <8> batches")
     book.record("k2-total-parameters", 1.026)
     book.record("k2-activated-parameters", 40.0)
-    book.record("heads-cost-at-128k", 0.84, low=0.83, high=0.85, n=3)
+    book.record("heads-cost-at-128k", 0.84)
     book.finish()
     (artifacts / "notebooks").mkdir()
     (artifacts / "notebooks" / "02_moe_architecture.done").write_text("{}")
@@ -34,8 +34,10 @@ def run(artifacts, monkeypatch):
 def test_the_page_shows_ours_beside_the_papers_and_needs_no_network(run):
     page = html.write("smoke").read_text()
     row = re.search(r"<tr id='k2-total-parameters'>.*?</tr>", page)[0]
-    assert "1.026" in row and "<td>1.04</td>" in row and ">reproduced<" in row
-    assert ">not reproduced<" in re.search(r"<tr id='k2-activated-parameters'>.*?</tr>", page)[0]
+    assert "1.026" in row and "<td>1.04</td>" in row and ">differs by 1.3%<" in row
+    assert ">differs by 22.7%<" in re.search(r"<tr id='k2-activated-parameters'>.*?</tr>", page)[0]
+    assert ">holds<" in re.search(r"<tr id='architecture-parity'>.*?</tr>", page)[0]
+    assert "to test: " in re.search(r"<tr id='sparsity-lowers-loss'>.*?</tr>", page)[0]
     assert ">not run<" in re.search(r"<tr id='rl-raises-success'>.*?</tr>", page)[0]
     assert "largest of &lt;8&gt; batches" in page
     assert "Plotly.newPlot" in page and len(page) > 3_000_000
@@ -69,7 +71,28 @@ def test_published_results_keep_their_provenance_and_are_found_as_references(run
     assert found[0].data == {"labels": ["a"], "bars": {"b": [1.0]}}
     assert found[0].label.startswith("smoke · ") and found[0].date in found[0].label
     assert references("02_moe_architecture", "other", tmp_path / "results") == []
-    assert published_verdicts(runs("smoke", tmp_path / "results")[0])["k2-total-parameters"].verdict == "reproduced"
+    assert evidence(tmp_path / "results")["architecture-parity"].run is None  # smoke is no evidence
+
+
+def test_the_strongest_run_is_the_evidence(run, tmp_path):
+    smoke = Ledger.load(commit.publish("smoke", tmp_path / "results")[0])
+
+    def add(machine, profile, date, value):
+        record = Record("muon-logits-explode", value, "seeds")
+        provenance = smoke.provenance | {"date": date, "machine": machine}
+        ledger = Ledger("03_muonclip", profile, records={record.id: record}, provenance=provenance)
+        ledger.save(tmp_path / "results" / machine / profile / "clip.json")
+
+    add("a", "laptop", "2026-01-02", [2.0, 2.1, 2.2])
+    add("b", "laptop", "2026-01-03", [3.0, 3.1, 3.2])
+    found = evidence(tmp_path / "results")["muon-logits-explode"]
+    assert (found.run.machine, found.verdict.verdict) == ("b", claims.REPRODUCED)  # the newest
+    add("a", "laptop", "2026-01-02", [1.0, 1.1, 1.2, 1.3])
+    found = evidence(tmp_path / "results")["muon-logits-explode"]
+    assert (found.run.machine, found.verdict.verdict) == ("a", claims.PARTLY)  # more seeds
+    add("c", "gpu", "2026-01-01", [0.1, 0.2, 0.3])
+    found = evidence(tmp_path / "results")["muon-logits-explode"]
+    assert (found.run.profile, found.verdict.verdict) == ("gpu", claims.FAILED)  # the largest profile
 
 
 def test_a_gpus_result_is_labelled_with_the_gpu(run, tmp_path):
@@ -103,10 +126,12 @@ def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, mo
     ledger.profile = "laptop"
     ledger.save(written.parent.parent / "laptop" / "02.json")
     text = table.markdown(tmp_path / "results")
-    assert "| 1.04 | 1.026 | **reproduced** |" in text
-    assert "| 0.83 | 0.84 [0.83, 0.85], n = 3 | **reproduced** |" in text
-    assert "| 32.6 | 40 | **not reproduced** |" in text
-    assert "3 reproduced, 1 not reproduced" in text and ledger.provenance["machine"] in text
+    assert "| 1.026 | **differs by 1.3%** | 1 |" in text and "| 40 | **differs by 22.7%** | 1 |" in text
+    assert "rounds to 1.04; until 2026-11-25: within 2% of 1.04 (" in text
+    assert re.search(r"\| 0\.83 \| within 10% of 0\.83 \(since \w+\) \| 0\.84 \| \*\*reproduced\*\* \| 1 \|", text)
+    assert "### Statements of the paper\n\n1 reproduced, 2 differs, " in text
+    assert "### Checks of the kit\n\n1 holds, " in text and f"1. laptop, {ledger.provenance['machine']}" in text
+    assert "| *to test: five arms, several seeds* | – | untested |  |" in text
     readme = tmp_path / "README.md"
     readme.write_text(f"# Kit\n{table.BEGIN}\nold\n{table.END}\nrest\n")
     monkeypatch.setattr("k2lib.report.results.RESULTS", tmp_path / "results")
@@ -120,5 +145,6 @@ def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, mo
 
 def test_the_terminals_table_counts_the_verdicts(run):
     text = table.terminal("smoke")
-    assert re.search(r"^architecture-parity +3e-06 +0 +reproduced$", text, re.MULTILINE)
-    assert "smoke: 3 reproduced, 1 not reproduced, " in text
+    assert re.search(r"^architecture-parity +3e-06 +0 +holds$", text, re.MULTILINE)
+    assert "smoke, statements of the paper: 1 reproduced, 2 differs, " in text
+    assert "smoke, checks of the kit: 1 holds, " in text and "sparsity-lowers-loss" not in text

@@ -20,7 +20,7 @@ CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "
 
 def recorded(book):
     for claim in claims.of_notebook(book.notebook):
-        book.record(claim.id, 1.0, low=0.5, high=1.5)
+        book.record(claim.id, [1.0, 0.5, 1.5], of="seeds")
     return book
 
 
@@ -50,7 +50,7 @@ def test_what_finish_prints_does_not_depend_on_what_was_measured(artifacts, caps
     for value in (1.0, 1.234):
         book = start("03_muonclip", "smoke", 0)
         for claim in claims.of_notebook(book.notebook):
-            book.record(claim.id, value, low=value, high=value)
+            book.record(claim.id, [value] * 3, of="seeds")
         book.finish()
         texts.append(capsys.readouterr().out)
     assert texts[0] == texts[1]
@@ -58,7 +58,7 @@ def test_what_finish_prints_does_not_depend_on_what_was_measured(artifacts, caps
 
 def test_finish_refuses_while_a_claim_is_unrecorded(artifacts):
     book = start("03_muonclip", "smoke", 0)
-    book.record("qk-clip-caps-logits", 1.0, high=1.1)
+    book.record("qk-clip-caps-logits", [1.0, 1.1, 1.2], of="seeds")
     with pytest.raises(ValueError, match="has not recorded muon-logits-explode"):
         book.finish()
     assert not ledger_path("03_muonclip", "smoke").exists()
@@ -70,18 +70,18 @@ def test_a_foreign_unknown_repeated_or_unjudgeable_record_is_refused(artifacts):
         book.record("architecture-parity", 1.0)
     with pytest.raises(ValueError, match="unknown claim"):
         book.record("no-such-claim", 1.0)
-    book.record("pretraining-without-spikes", 0)
+    book.record("muon-logits-explode", [2.0], of="seeds")
     with pytest.raises(ValueError, match="already recorded"):
-        book.record("pretraining-without-spikes", 0)
-    with pytest.raises(ValueError, match="record it with high="):
+        book.record("muon-logits-explode", [2.0], of="seeds")
+    with pytest.raises(ValueError, match="record the raw values"):
         start("03_muonclip", "laptop", 0).record("qk-clip-caps-logits", 1.0)
 
 
 def test_the_module_function_records_into_the_open_book(artifacts):
     book = start("03_muonclip", "smoke", 0)
-    assert claims.record("pretraining-without-spikes", 0) == "not tested at this size"
+    assert claims.record("muon-logits-explode", [2.0], of="seeds") == "not tested at this size"
     with pytest.raises(ValueError, match="already recorded"):
-        book.record("pretraining-without-spikes", 0)
+        book.record("muon-logits-explode", [2.0], of="seeds")
 
 
 def test_start_refuses_an_unknown_profile_and_a_bad_name():

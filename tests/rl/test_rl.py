@@ -2,14 +2,17 @@
 
 import copy
 import dataclasses
+import importlib
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k2lib import K2Config, K2Model
+from k2lib import K2Config, K2Model, stages
+from k2lib.agents import tasks
 from k2lib.gym.play import Played, play
 from k2lib.gym.problem import Question
 from k2lib.llm import chat
@@ -18,7 +21,7 @@ from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
 from k2lib.rl.policy import OVERLONG, policy_gradients, reward
-from k2lib.rl.trainer import set_aside, temperature_at, train_rl
+from k2lib.rl.trainer import Success, set_aside, temperature_at, train_rl
 from k2lib.train import Snapshot
 from k2lib.train.finetune import batches
 from k2lib.train.step import update
@@ -167,6 +170,87 @@ def test_the_gradients_in_pieces_are_those_of_the_whole(model, tiny_tokenizer, m
         results[piece] = (loss, torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None]))
     assert results[2][0] == pytest.approx(results[5][0], rel=1e-4)
     torch.testing.assert_close(results[2][1], results[5][1], atol=1e-5, rtol=1e-4)
+
+
+def gradients(model) -> torch.Tensor:
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+def test_equal_rewards_leave_the_gradient_of_ptx_alone(model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    (group,) = groups_of(model, tiny_tokenizer, [Letters("a")], 3)
+    group = [rewarded(one, 1.0) for one in group]
+    row = next(batches([([1, 5, 7, 9], [False, True, True, True])], 1, 0, 0)(0))
+    policy_gradients(model, [group], SMOKE.rl, tiny_tokenizer.pad_id, row)
+    with_ptx = gradients(model)
+    model.zero_grad()
+    (SMOKE.rl.ptx_weight * model.loss(*row)).backward()
+    torch.testing.assert_close(with_ptx, gradients(model), atol=1e-6, rtol=1e-4)
+    assert with_ptx.norm() > 0
+
+
+def test_the_first_gradient_does_not_depend_on_tau(model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    (group,) = groups_of(model, tiny_tokenizer, [Letters("a")], 3)
+    group, found = [rewarded(one, float(i == 0)) for i, one in enumerate(group)], []
+    for tau in (0.05, 0.8):
+        model.zero_grad()
+        policy_gradients(model, [group], dataclasses.replace(SMOKE.rl, tau=tau), tiny_tokenizer.pad_id, None)
+        found.append(gradients(model))
+    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
+
+
+def test_problems_that_are_always_or_never_solved_are_not_trained_on(model, tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr("k2lib.rl.trainer.success_rates", lambda groups: [0.0, 0.5, 1.0, 0.25][: len(groups)])
+    played = []
+
+    def listening(model, tokenizer, problems, **how):
+        played.append([problem.wanted for problem in problems])
+        return play(model, tokenizer, problems, **how)
+
+    monkeypatch.setattr("k2lib.rl.trainer.play", listening)
+    size = dataclasses.replace(SMOKE.rl, steps=3, prompts=2, samples=2, development=0, check_every=99)
+    result = train_rl(model, tiny_tokenizer, [Letters(letter) for letter in "abcd"], [], None, size)
+    trained = [asked for asked in played if len(asked) == 2]
+    assert (result.moderate, len(trained)) == (2, 3)
+    assert all(sorted(asked) == ["b", "d"] for asked in trained)
+
+
+def test_held_out_success_is_measured_again_after_training(model, tiny_tokenizer, monkeypatch):
+    found = iter([Success([0.0], [0.0]), Success([1.0], [0.5])])
+    monkeypatch.setattr("k2lib.rl.trainer.evaluate", lambda *_: next(found))
+    size = dataclasses.replace(SMOKE.rl, steps=1, prompts=1, samples=2, development=0, check_every=99)
+    result = train_rl(model, tiny_tokenizer, [Letters("a")], [Letters("b")], None, size)
+    assert (result.before, result.after) == (Success([0.0], [0.0]), Success([1.0], [0.5]))
+
+
+class Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize("judged_on", ["development", "test"])
+def test_the_stage_trains_on_training_problems_and_is_judged_on_the_profiles_split(monkeypatch, tmp_path, judged_on):
+    module, given = importlib.import_module("k2lib.stages.rl"), {}
+
+    def caught(model, tokenizer, problems, heldout, *_, **__):
+        given.update(train=problems, **{judged_on: heldout})
+        raise Stop
+
+    start = SimpleNamespace(model=None, tokenizer=SimpleNamespace(pad_id=0), dir=tmp_path / "sft" / "model")
+    monkeypatch.setattr(module.finetune, "batches", lambda *_: None)
+    monkeypatch.setattr(module, "sft", lambda *_: start)
+    monkeypatch.setattr(module, "sft_data", lambda *_: SimpleNamespace(rows=[]))
+    monkeypatch.setattr(module, "stage", lambda _name, _profile, _key, make: make(tmp_path))
+    monkeypatch.setattr(module, "train_rl", caught)
+    with pytest.raises(Stop):
+        stages.rl(dataclasses.replace(SMOKE, judged_on=judged_on))
+    for split, problems in given.items():
+        sums = [p.problem for p in problems if p.kind == "mathematics"]
+        tools = [p.task.application for p in problems if p.kind == "tool use"]
+        assert len(sums) > 20 and all(problem.is_of(split) for problem in sums)
+        assert len(tools) > 20 and all(
+            tuple(app.tools.items()) in tasks.tool_sets(app.domain.name, split) for app in tools
+        )
 
 
 def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokenizer, monkeypatch):

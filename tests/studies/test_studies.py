@@ -1,5 +1,10 @@
 """What the studies compute from their runs."""
 
+import dataclasses
+
+from k2lib import K2Config
+from k2lib.corpus import packing
+from k2lib.profiles import SMOKE
 from k2lib.studies import clip
 from k2lib.studies.spikes import count_spikes
 
@@ -16,3 +21,17 @@ def test_growth_and_contact_are_read_from_the_right_steps():
     assert clip.one_step_growth(run, above=99.0) == 1.0
     assert clip.after_contact(run, tau=10.0) == [18.0, 9.0]
     assert clip.after_contact(run, tau=99.0) == []
+
+
+def test_a_spike_lies_six_robust_deviations_above_the_median():
+    noise = [2.0, 3.0, 4.0] * 20  # median 3, median deviation 1: a robust deviation of 1.4826
+    assert count_spikes([*noise, 3 + 7 * 1.4826]) == 1
+    assert count_spikes([*noise, 3 + 5 * 1.4826]) == 0
+
+
+def test_the_arms_of_a_seed_see_the_same_weights_and_batches(shards):
+    size = dataclasses.replace(SMOKE.clip, steps=2, batch_size=2, seq_len=32, seeds=2)
+    config = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320})
+    runs = clip.clip_study(config, packing.PackedDataset(shards), size)
+    first = {arm: [run["loss"][0] for run in seeds] for arm, seeds in runs.items()}
+    assert first["muon"] == first["muonclip"] and first["muon"][0] != first["muon"][1]

@@ -52,6 +52,14 @@ def test_what_can_be_counted_is_caught(kind):
     [
         ("He paid 12 euros.", "He paid 13 euros.", "number 12 is missing"),
         ("We met Anna in Oslo.", "We met Anna in Rome.", "name Oslo"),
+        ("We met Anna in Oslo.", "We met Anna with Boris in Oslo.", "name Boris is new"),
+        ("It began on 3 May 1920 with 4 people.", "It began on 4 May 1920 with 3 people.", "date "),
+        ("He paid 12 euros and 3 dollars.", "He paid 3 euros and 12 dollars.", "amount "),
+        (
+            "The old mill burned down. The baker sold warm bread.",
+            "The old mill burned down, as everybody in the whole valley knew.",
+            "nothing is left of the sentence",
+        ),
         ("Paris is large and old.", "The city is large and old.", "name Paris is missing"),
         ("Ada Novak paints. She is old.", "A woman paints. She is old.", "name Ada is missing"),
         ("It is safe.", "It is not safe.", "negations"),

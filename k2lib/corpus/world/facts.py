@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from string import ascii_uppercase
 
 from k2lib.corpus.documents import Document
+from k2lib.corpus.split import check
 from k2lib.corpus.world.names import ADJECTIVES, CITIES, FIRST, INSTRUMENTS, LAST, NOUNS, PROFESSIONS, UNIVERSITIES
 from k2lib.corpus.world.phrases import OPENINGS, QUESTIONS, SENTENCES, STYLES
 
@@ -71,9 +72,9 @@ class World:
     def questions(self, person: str) -> list[QA]:
         return [QA(QUESTIONS[f.relation].format(n=person), f.value, f) for f in self.facts(person)]
 
-    def split(self) -> tuple[list[str], list[str]]:
-        """(people asked about in the corpus, people asked about only in evaluation)."""
-        return self.people[0::2], self.people[1::2]
+    def of(self, split: str) -> list[str]:
+        """The people of a split: every other one is asked about in the corpus, the rest only in evaluation."""
+        return {"train": self.people[0::2], "development": self.people[1::4], "test": self.people[3::4]}[check(split)]
 
     def documents(self, per_person: int, seed: int = 0) -> Iterator[Document]:
         """`per_person` documents of everyone, each in another style while they last, and the questions of the asked half."""
@@ -83,7 +84,7 @@ class World:
             for number in range(per_person):
                 style = order[number % len(order)]
                 yield Document(self.document(person, style, rng), f"{person}, {style}", "world", LICENCE)
-        for person in self.split()[0]:
+        for person in self.of("train"):
             for _ in range(max(1, per_person // 2)):
                 asked = rng.sample(self.questions(person), 6)
                 yield Document("\n".join(question_text(qa.question, qa.answer) for qa in asked), person, "qa", LICENCE)
