@@ -13,6 +13,7 @@ from k2lib.report.show import inert
 from k2lib.synth import fidelity, rephrase
 from k2lib.synth.corruptions import corrupt
 from k2lib.synth.fidelity import verify
+from k2lib.synth.probes import probes
 
 WORLD = World.generate(0, 40)
 RNG = random.Random(0)
@@ -123,3 +124,12 @@ def test_pieces_join_to_the_text():
 def test_model_text_is_shown_as_text():
     assert "<script>" not in inert("<script>alert(1)</script> **x** | \x1b[31m")
     assert "\x1b" not in inert("\x1b[31m")
+
+
+def test_the_probes_are_two_hundred_good_and_two_hundred_bad_and_no_two_alike():
+    found = probes()
+    good, bad = [p for p in found if not p.wrong], [p for p in found if p.wrong]
+    assert len(good) >= 200 and len(bad) >= 200
+    kinds = {"changed relation", "swapped roles", "added fact", "dropped fact", "hedged fact", "quantity in words"}
+    assert {p.wrong for p in bad} == kinds
+    assert len({p.rewrite for p in found} | {p.source for p in found}) == len(found) + len({p.source for p in found})
