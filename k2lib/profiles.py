@@ -3,7 +3,7 @@
 A profile says what to train, never where or in which dtype: `k2lib.machine` decides that by measurement.
 
 `smoke` runs every code path in minutes on two cores and proves nothing about the paper; `laptop` is the default and
-tests the claims over several seeds; `gpu` is the same at about a hundred times the compute.
+tests the claims over a few seeds; `study` has more of them; `gpu` is the same at about a hundred times the compute.
 """
 
 from dataclasses import dataclass, field, replace
@@ -208,6 +208,14 @@ LAPTOP = Profile(
     cell_timeout=6 * 3600,
 )
 
+STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, however long they take
+    LAPTOP,
+    name="study",
+    clip=replace(LAPTOP.clip, seeds=8),
+    memory=replace(LAPTOP.memory, seeds=16),
+    rl=replace(LAPTOP.rl, seeds=5),
+)
+
 GPU = replace(
     LAPTOP,
     name="gpu",
@@ -233,7 +241,7 @@ GPU = replace(
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )
 
-PROFILES = {p.name: p for p in (SMOKE, LAPTOP, GPU)}
+PROFILES = {p.name: p for p in (SMOKE, LAPTOP, STUDY, GPU)}
 
 
 def get(name: str) -> Profile:

@@ -150,8 +150,8 @@ def life(monkeypatch, artifacts: Path) -> dict:
         "sft": [record["loss"] for record in sft.training["history"]],
         "rl": [step["loss"] for step in rl.training["history"]],
         "rewards": [step["reward"] for step in rl.training["history"]],
-        "clip": [loss for arm in stages.clip_study(TINY).values() for run in arm for loss in run["loss"]],
-        "fp8": [loss for run in stages.fp8_study(TINY) for arm in run.values() for loss in arm],
+        "clip": [loss for arm in stages.study("clip", TINY) for run in arm.values() for loss in run["loss"]],
+        "fp8": [loss for run in stages.study("fp8", TINY) for arm in run.values() for loss in arm],
         "kept": kept.loss,  # not its bytes: views of one storage are strangers to each other there
         "device": {type(p.data) is Placed for p in rl.model.parameters()},
     }

@@ -1,4 +1,4 @@
-"""reproduce, notebooks, publish, readme: the chain of notebooks, and what the project shows of its runs."""
+"""reproduce, notebooks, study, publish, readme: the chain of notebooks, and what the project shows of its runs."""
 
 import argparse
 
@@ -19,6 +19,12 @@ def commands(groups) -> None:
     command.set_defaults(run=notebooks)
     command.add_argument("names", nargs="*", metavar="NN", help="these only; all when none is named")
     command.add_argument("--check", action="store_true", help="change nothing, list what is not canonical")
+
+    command = groups.add_parser("study", help="measure a study seed by seed; what is done already is not done again")
+    command.set_defaults(run=study)
+    command.add_argument("name", help="clip: logits and loss with QK-Clip; fp8: the loss with FP8")
+    _profile(command)
+    command.add_argument("--seeds", type=int, help="how many, from 0 on (the profile's own number)")
 
     command = groups.add_parser("publish", help="copy a run's results to data/results, to be committed")
     command.set_defaults(run=publish)
@@ -41,6 +47,19 @@ def notebooks(options: argparse.Namespace) -> int:
     return books.check(options.names) if options.check else books.build(options.names)
 
 
+def study(options: argparse.Namespace) -> int:
+    from k2lib.publish import study, table
+    from k2lib.report import claims
+    from k2lib.report.progress import progress
+
+    path, ledger = study.run(options.name, options.profile, options.seeds, progress)
+    for name, record in ledger.records.items():
+        claim = claims.find(name)
+        print(f"{claim.judge(record, options.profile)}: {name}, {table.number(record, claim.rule.level)}")
+    print(path)
+    return 0
+
+
 def publish(options: argparse.Namespace) -> int:
     from k2lib.publish.commit import publish
 
@@ -59,4 +78,4 @@ def readme(options: argparse.Namespace) -> int:
 
 
 def _profile(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--profile", default=DEFAULT_PROFILE, help="smoke, laptop (the default) or gpu")
+    command.add_argument("--profile", default=DEFAULT_PROFILE, help="smoke, laptop (the default), study or gpu")

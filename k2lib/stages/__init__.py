@@ -7,10 +7,10 @@ its key: change one and the stage is made again. A training that was killed cont
 
 from k2lib.stages.base import base
 from k2lib.stages.corpus import corpus
-from k2lib.stages.demonstrations import clip_study, fp8_study
 from k2lib.stages.rl import rl
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
+from k2lib.stages.studies import STUDIES, study
 from k2lib.stages.training import config
 
-__all__ = ["base", "clip_study", "config", "corpus", "fp8_study", "rl", "sft", "sft_data"]
+__all__ = ["STUDIES", "base", "config", "corpus", "rl", "sft", "sft_data", "study"]

@@ -1,6 +1,7 @@
 """Do logits grow without the clip, and does the clip hold them? Plain Muon against MuonClip (section 2.1)."""
 
 import itertools
+import statistics
 from collections.abc import Iterator
 
 import torch
@@ -10,21 +11,41 @@ from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
-from k2lib.profiles import ClipSize
+from k2lib.profiles import ClipSize, Profile
 from k2lib.progress import Progress, silent
+from k2lib.studies.study import Study
 from k2lib.train import Batch, StepRecord, train
 
 WARMUP = 10  # steps
+TAIL = 10  # final losses are means over the last one of so many parts of a run
 
 
-def clip_study(
-    config: K2Config, dataset: PackedDataset, size: ClipSize, progress: Progress = silent
-) -> dict[str, list[dict]]:
-    """{"muon" | "muonclip": one {"loss": [step], "max_logit": [step]} a seed}; the arms of a seed see the same batches."""
-    arms = {"muon": None, "muonclip": size.tau}
+def measure(
+    config: K2Config, dataset: PackedDataset, profile: Profile, seed: int, progress: Progress
+) -> dict[str, dict]:
+    """Of one seed {"muon" | "muonclip": {"loss": [step], "max_logit": [step]}}; both arms see the same batches."""
+    arms, size = {"muon": None, "muonclip": profile.clip.tau}, profile.clip
+    return {arm: _summary(clip_run(config, dataset, size, tau, seed, progress)) for arm, tau in arms.items()}
+
+
+def by_arm(results: list[dict]) -> dict[str, list[dict]]:
+    """{arm: one result a seed}."""
+    return {arm: [result[arm] for result in results] for arm in ("muon", "muonclip")}
+
+
+def values(profile: Profile, results: list[dict]) -> dict[str, list[float]]:
+    """One number a seed for each claim: what is judged, in one place."""
+    tau, runs = profile.clip.tau, by_arm(results)
+    logits = {arm: [run["max_logit"] for run in seeds] for arm, seeds in runs.items()}
+    held = [max(after_contact(steps, tau), default=0.0) / tau for steps in logits["muonclip"]]
+    growth = [one_step_growth(steps, tau) for steps in logits["muon"]]
+    tail = max(1, profile.clip.steps // TAIL)
+    final = {arm: [statistics.mean(run["loss"][-tail:]) for run in seeds] for arm, seeds in runs.items()}
     return {
-        arm: [_summary(clip_run(config, dataset, size, tau, seed, progress)) for seed in range(size.seeds)]
-        for arm, tau in arms.items()
+        "muon-logits-explode": [max(steps) / tau for steps in logits["muon"]],
+        "qk-clip-caps-logits": [max(steps[len(steps) // 2 :]) / tau for steps in logits["muonclip"]],
+        "qk-clip-holds-up-to-one-update": [most / grown for most, grown in zip(held, growth, strict=True)],
+        "qk-clip-costs-no-loss": [late - early for early, late in zip(final["muon"], final["muonclip"], strict=True)],
     }
 
 
@@ -64,3 +85,6 @@ def after_contact(max_logits: list[float], tau: float) -> list[float]:
     """The maxima after the first that passed τ; empty if none did."""
     first = next((i for i, value in enumerate(max_logits) if value > tau), len(max_logits))
     return max_logits[first + 1 :]
+
+
+STUDY = Study("03_muonclip", "clip", measure, values)

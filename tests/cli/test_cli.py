@@ -18,7 +18,7 @@ def k2(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["reproduce", "--profile", "huge"], "unknown profile 'huge'; choose one of smoke, laptop, gpu"),
+        (["reproduce", "--profile", "huge"], "unknown profile 'huge'; choose one of smoke, laptop, study, gpu"),
         (["publish", "--profile", "huge"], "unknown profile 'huge'"),
         (["publish", "--profile", "smoke"], "run `k2 reproduce --profile smoke` first"),
     ],

@@ -1,11 +1,13 @@
 """What leaves a run: the page, the committed results, README's table."""
 
+import dataclasses
 import json
 import re
 
 import pytest
 
-from k2lib.publish import commit, html, pages, table
+from k2lib import stages
+from k2lib.publish import commit, html, pages, study, table
 from k2lib.report import claims, start
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.results import evidence, machine_folder, references, runs
@@ -148,3 +150,23 @@ def test_the_terminals_table_counts_the_verdicts(run):
     assert re.search(r"^architecture-parity +3e-06 +0 +holds$", text, re.MULTILINE)
     assert "smoke, statements of the paper: 1 reproduced, 2 differs, " in text
     assert "smoke, checks of the kit: 1 holds, " in text and "sparsity-lowers-loss" not in text
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifacts, tmp_path, monkeypatch):
+    measured = []
+
+    def measure(config, dataset, profile, seed, progress):
+        measured.append(seed)
+        return {arm: {"loss": [3.0] * 20, "max_logit": [5.0, 30.0 + seed, 20.0, 10.0]} for arm in ("muon", "muonclip")}
+
+    monkeypatch.setitem(stages.STUDIES, "clip", dataclasses.replace(stages.STUDIES["clip"], measure=measure))
+    study.run("clip", "smoke", 2, results=tmp_path)
+    path, ledger = study.run("clip", "smoke", 3, results=tmp_path)
+    assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "clip.json"
+    assert Ledger.load(path).records["muon-logits-explode"].values == [3.0, 3.1, 3.2] and ledger.provenance["commit"]
+    assert ledger.records["qk-clip-costs-no-loss"].values == [0.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of clip, fp8"):
+        study.run("clap", "smoke", results=tmp_path)
+    with pytest.raises(ValueError, match="at least one seed, not 0"):
+        study.run("clip", "smoke", 0, results=tmp_path)

@@ -10,6 +10,7 @@ from k2lib import K2Config, K2Model
 from k2lib.corpus import packing
 from k2lib.model.regions import listener
 from k2lib.profiles import SMOKE
+from k2lib.progress import silent
 from k2lib.studies import fp8, fp8_error
 from k2lib.studies.fp8_products import compute_in_fp8, linear, rounded
 
@@ -47,8 +48,9 @@ def test_a_model_in_fp8_differs_a_little_everywhere_but_in_head_and_router():
 
 
 def test_arms_share_their_start_and_part_by_rounding_alone(shards):
-    size = dataclasses.replace(SMOKE.memory, batch_size=2, seq_len=32, steps=3, seeds=2)
-    runs = fp8.loss_curves(CONFIG.replace(vocab_size=320), packing.PackedDataset(shards), size, lr=1e-2)
+    size = dataclasses.replace(SMOKE.memory, batch_size=2, seq_len=32, steps=3)
+    profile, dataset = dataclasses.replace(SMOKE, memory=size), packing.PackedDataset(shards)
+    runs = [fp8.measure(CONFIG.replace(vocab_size=320), dataset, profile, seed, silent) for seed in (0, 1)]
     assert [sorted(run) for run in runs] == [sorted(fp8.ARMS)] * 2
     for run in runs:
         assert run["storage"][0] == run["plain"][0] != run["products"][0]  # storage touches no forward pass

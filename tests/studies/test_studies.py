@@ -5,6 +5,7 @@ import dataclasses
 from k2lib import K2Config
 from k2lib.corpus import packing
 from k2lib.profiles import SMOKE
+from k2lib.progress import silent
 from k2lib.studies import clip
 from k2lib.studies.spikes import count_spikes
 
@@ -30,8 +31,9 @@ def test_a_spike_lies_six_robust_deviations_above_the_median():
 
 
 def test_the_arms_of_a_seed_see_the_same_weights_and_batches(shards):
-    size = dataclasses.replace(SMOKE.clip, steps=2, batch_size=2, seq_len=32, seeds=2)
+    size = dataclasses.replace(SMOKE.clip, steps=2, batch_size=2, seq_len=32)
     config = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320})
-    runs = clip.clip_study(config, packing.PackedDataset(shards), size)
-    first = {arm: [run["loss"][0] for run in seeds] for arm, seeds in runs.items()}
+    profile, dataset = dataclasses.replace(SMOKE, clip=size), packing.PackedDataset(shards)
+    runs = [clip.measure(config, dataset, profile, seed, silent) for seed in (0, 1)]
+    first = {arm: [run["loss"][0] for run in seeds] for arm, seeds in clip.by_arm(runs).items()}
     assert first["muon"] == first["muonclip"] and first["muon"][0] != first["muon"][1]

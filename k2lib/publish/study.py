@@ -1,0 +1,23 @@
+"""Runs a study and commits it as evidence: its values of every seed, as a ledger beside those of the notebooks."""
+
+from pathlib import Path
+
+from k2lib import profiles, stages
+from k2lib.progress import Progress, silent
+from k2lib.report.ledger import Ledger, Record
+from k2lib.report.provenance import provenance
+from k2lib.report.results import RESULTS, Run, machine_folder
+
+
+def run(
+    name: str, profile: str, seeds: int | None = None, progress: Progress = silent, results: Path = RESULTS
+) -> tuple[Path, Ledger]:
+    """Measures what is not cached yet and writes data/results/<machine>/<profile>/<name>.json; ValueError for bad names."""
+    size = profiles.get(profile)
+    found = stages.study(name, size, seeds, progress=progress)
+    study, source = stages.STUDIES[name], provenance(0)
+    records = {claim: Record(claim, values, "seeds") for claim, values in study.values(size, found).items()}
+    ledger = Ledger(study.notebook, profile, records=records, provenance=source)
+    path = Run(results / machine_folder(source) / profile).folder / f"{name}.json"
+    ledger.save(path)
+    return path, ledger

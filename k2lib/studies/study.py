@@ -1,0 +1,17 @@
+"""What a study is: what one seed gives, as plain numbers, and what all seeds say about the claims."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from k2lib.config import K2Config
+from k2lib.corpus.packing import PackedDataset
+from k2lib.profiles import Profile
+from k2lib.progress import Progress
+
+
+@dataclass(frozen=True)
+class Study:
+    notebook: str  # whose claims it measures
+    size: str  # the field of a profile that holds its size, with `seeds` among it
+    measure: Callable[[K2Config, PackedDataset, Profile, int, Progress], dict]  # of one seed: plain JSON
+    values: Callable[[Profile, list[dict]], dict[str, list[float]]]  # claim id -> one number a seed
