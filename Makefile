@@ -47,7 +47,7 @@ notebooks: $(READY)
 bands: $(READY)
 	python -m k2lib.books.bands
 
-# Sixty one-line faults, planted one by one in a copy: which does no test notice? Half an hour.
+# Eighty one-line faults, planted one by one in a copy: which does no test notice? Half an hour.
 mutants: $(READY)
 	python ci/mutants.py
 
