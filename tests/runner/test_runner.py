@@ -149,7 +149,7 @@ def test_a_kernels_sockets_lie_in_no_folder_of_the_projects(make, artifacts):
 
 
 def test_an_unknown_profile_is_refused_before_anything_is_written(make, artifacts):
-    with pytest.raises(ValueError, match="unknown profile 'huge'; choose one of smoke, laptop, gpu"):
+    with pytest.raises(ValueError, match="unknown profile 'huge'; choose one of smoke, laptop, study, gpu"):
         reproduce("huge", notebooks=make("00_a", "x = 1").parent)
     assert not artifacts.parent.exists()
 
