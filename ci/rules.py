@@ -3,7 +3,8 @@
     python ci/rules.py      # the commit that wrote each rule, for `since`
 
 What is judged by a rule is the sentence, the rule and the weaker rule for "partly". Since BASE, when the ledger got its
-present form, a commit may change a claim's rule or its committed results, not both; and it adds a line to `history`.
+present form, a commit may change a claim's rule or its committed results, not both; and it adds a line to `history`. A
+result is measured at a commit that has its rule, and a claim that was measured keeps one.
 """
 
 import json
@@ -46,18 +47,26 @@ def written() -> dict[str, str]:
     return since
 
 
-def results(commit: str | None) -> dict[str, set[str]]:
-    """claim id -> its committed records, as text."""
-    found: dict[str, set[str]] = {}
+def results(commit: str | None) -> dict[str, set[tuple[str, str]]]:
+    """claim id -> its committed records: the record as text, and the commit at which it was measured."""
+    found: dict[str, set[tuple[str, str]]] = {}
     if commit is None:
         texts = [path.read_text(encoding="utf-8") for path in (ROOT / RESULTS).glob("*/*/*.json")]
     else:
         listed = git("ls-tree", "-r", "--name-only", commit, RESULTS).split()
         texts = [git("show", f"{commit}:{name}") for name in listed if name.count("/") == 4]
     for text in texts:
-        for record in json.loads(text)["records"]:
-            found.setdefault(record["id"], set()).add(json.dumps(record, sort_keys=True))
+        ledger = json.loads(text)
+        source = ledger.get("provenance", {}).get("commit", "unknown").removesuffix("-dirty")
+        for record in ledger["records"]:
+            found.setdefault(record["id"], set()).add((json.dumps(record, sort_keys=True), source))
     return found
+
+
+def descends(commit: str, ancestor: str) -> bool:
+    """Whether `commit`, a name that git may not know, has `ancestor` in its history or is it."""
+    command = ["git", "merge-base", "--is-ancestor", ancestor, commit]
+    return subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
 
 
 def steps() -> Iterator[tuple[str, str | None]]:
@@ -75,10 +84,17 @@ def faults() -> list[str]:
         since = now[name].get("since", "")
         if (since and not commit.startswith(since)) or (name in measured and not since):
             found.append(f"{name}: its rule was written in {commit[:7] or 'no commit yet'}; let `since` say so")
+        for _, source in measured.get(name, set()) if commit else []:
+            if not descends(source, commit):
+                found.append(f"{name}: measured at {source}, where its rule of {commit[:7]} was not; measure it again")
     for parent, commit in steps():
         before, after = entries(parent), entries(commit)
         changed = {name for name in after if rule(after[name]) and rule(before.get(name)) != rule(after[name])}
         old, new = results(parent), results(commit)
+        for name in sorted(name for name in old if rule(before.get(name)) and not rule(after.get(name))):
+            found.append(
+                f"{name}: it was measured, and lost its rule in {commit[:7] if commit else 'the working tree'}"
+            )
         for name in sorted(changed):
             where = commit[:7] if commit else "the working tree"
             if new.get(name, set()) - old.get(name, set()):

@@ -1,10 +1,12 @@
 """How sure a measured number is: one function, which chooses the interval by what the raw values are.
 
-interval([0.01, -0.02, 0.03], "seeds")           # Student's t over the seeds
-interval([2.1, 1.9, 2.3], "items")               # the same over items
-interval([1, 0, 1, 1], "shares")                 # Wilson's interval of a share
-interval([[0, 1, 0], [1, 1, 0]], "pairs")        # [seed][item] differences: bootstrap over items and seeds
-interval(31.69, "number")                        # counted or computed exactly: it has none
+    interval([0.01, -0.02, 0.03], "seeds")           # Student's t over the seeds
+    interval([2.1, 1.9, 2.3], "items")               # the same over items
+    interval([1, 0, 1, 1], "shares")                 # Wilson's interval of a share
+    interval([[0, 1, 0], [1, 1, 0]], "pairs")        # [seed][item] differences: bootstrap over items and seeds
+    interval(31.69, "number")                        # counted or computed exactly: it has none
+
+One seed has a mean and no interval.
 """
 
 from dataclasses import dataclass
@@ -24,6 +26,7 @@ class Interval:
     high: float | None
     n: int  # seeds or items; 1 for a number
     kind: str
+    over_seeds: bool = False  # n counts seeds
 
 
 def interval(values: float | list, of: str, level: float = 0.95) -> Interval:
@@ -63,9 +66,9 @@ def _student(array: np.ndarray, level: float, of: str) -> Interval:
 
     mean, n = float(array.mean()), len(array)
     if n == 1:
-        return Interval(mean, None, None, 1, f"one {of[:-1]}")
+        return Interval(mean, None, None, 1, f"one {of[:-1]}", of == "seeds")
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * array.std(ddof=1) / n**0.5)
-    return Interval(mean, mean - half, mean + half, n, f"{level:.0%}, Student's t over {of}")
+    return Interval(mean, mean - half, mean + half, n, f"{level:.0%}, Student's t over {of}", of == "seeds")
 
 
 def _shares(array: np.ndarray, level: float) -> Interval:
@@ -90,7 +93,7 @@ def _pairs(array: np.ndarray, level: float) -> Interval:
         means[draw] = array[rows].mean(0)[columns].mean()
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     over = "items and seeds" if seeds > 1 else "the items of one seed"
-    return Interval(float(array.mean()), float(low), float(high), seeds, f"{level:.0%}, bootstrap over {over}")
+    return Interval(float(array.mean()), float(low), float(high), seeds, f"{level:.0%}, bootstrap over {over}", True)
 
 
 def columns(groups: list[list], of: str, level: float = 0.95, scale: float = 1.0) -> dict[str, list[float]]:

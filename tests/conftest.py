@@ -66,3 +66,17 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("k2lib.report.claims._current", None)
     monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path / "artifacts"))
     return tmp_path / "artifacts" / "smoke"
+
+
+@pytest.fixture(scope="session")
+def shards(tiny_tokenizer, tmp_path_factory):
+    """A small packed corpus in the tiny tokenizer's vocabulary of 320."""
+    from k2lib.corpus import packing
+    from k2lib.corpus.documents import Document
+
+    folder = tmp_path_factory.mktemp("shards")
+    documents = [
+        Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(300)
+    ]
+    packing.write_shards(documents, tiny_tokenizer, folder, 1 << 20, {})
+    return folder

@@ -12,7 +12,7 @@ import torch
 from k2lib import intervals
 from k2lib.agents import trajectories
 from k2lib.corpus.tokenizer import Tokenizer
-from k2lib.gym.play import play
+from k2lib.gym.play import Played, play
 from k2lib.gym.problem import Problem
 from k2lib.gym.tool_use import ToolUse
 from k2lib.model import K2Model
@@ -26,6 +26,7 @@ class Score:
     high: float
     n: int
     per_item: tuple[float, ...] = ()
+    cut: float = 0.0  # share of the episodes in which a turn ran out of its budget of tokens; they count as not solved
 
 
 @torch.no_grad()
@@ -44,17 +45,21 @@ def perplexity(model: K2Model, tokens: torch.Tensor, window: int) -> Score:
 def solved(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], corpus_form: bool = False) -> Score:
     """Share of problems that one greedy episode solves."""
     played = [group[0] for group in play(model, tokenizer, problems, corpus_form=corpus_form)]
-    return share(problems[0].kind, [float(one.solved) for one in played])
+    return share(problems[0].kind, [float(one.solved) for one in played], cut_share(played))
 
 
 def tool_use(model: K2Model, tokenizer: Tokenizer, problems: list[ToolUse]) -> tuple[Score, Score]:
     """(share of whole tasks done, share of a task's attempted calls that are valid), from full simulated conversations."""
     played = [group[0] for group in play(model, tokenizer, problems)]
-    calls = [trajectories.validity(one.episode.trajectory()) for one in played]
-    valid = share("valid calls", [sum(outcomes) / len(outcomes) for outcomes in calls])
-    return share("tool use", [float(one.solved) for one in played]), valid
+    calls = [trajectories.validity(one.episode.trajectory()) + [False] * len(one.lost) for one in played]
+    valid = share("valid calls", [sum(outcomes) / len(outcomes) for outcomes in calls], cut_share(played))
+    return share("tool use", [float(one.solved) for one in played], cut_share(played)), valid
 
 
-def share(name: str, outcomes: list[float]) -> Score:
+def share(name: str, outcomes: list[float], cut: float) -> Score:
     """A share of right answers with Wilson's interval."""
-    return Score(name, *intervals.share(outcomes), len(outcomes), tuple(outcomes))
+    return Score(name, *intervals.share(outcomes), len(outcomes), tuple(outcomes), cut)
+
+
+def cut_share(played: list[Played]) -> float:
+    return sum(one.truncated for one in played) / len(played)

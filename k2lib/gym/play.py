@@ -26,6 +26,7 @@ class Played:
     corpus_form: bool  # asked as the corpus would, not in a conversation
     logprobs: list[float] = field(default_factory=list)  # of each token that it wrote, at temperature 1
     truncated: bool = False
+    lost: list[str] = field(default_factory=list)  # what could not be read in the turn that was cut
 
     @property
     def score(self) -> float | None:
@@ -46,6 +47,7 @@ class Played:
             return
         self.truncated = not turn.finished
         if self.truncated:
+            self.lost = turn.parsed.faults
             return
         known = len(self.episode.messages)
         self.episode.step(turn.parsed.message, turn.parsed.faults)

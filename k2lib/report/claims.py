@@ -23,7 +23,7 @@ import yaml
 from k2lib import profiles
 from k2lib.places import DATA
 from k2lib.report.ledger import Ledger, Record, ledger_path
-from k2lib.report.rules import FEWEST, MET, OPEN, Rule, rule_of
+from k2lib.report.rules import MET, OPEN, Rule, rule_of, too_few
 from k2lib.store import lock
 
 CLAIMS_FILE = DATA / "claims.yaml"
@@ -77,7 +77,7 @@ class Claim:
         outcome = self.rule.judge(found)
         if outcome == MET:
             return REPRODUCED if self.kind == PAPER else HOLDS
-        if outcome == OPEN and found.n < FEWEST:
+        if outcome == OPEN and too_few(found):
             return INCONCLUSIVE
         if self.partly and self.partly.judge(found) == MET:
             return PARTLY

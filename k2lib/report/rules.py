@@ -33,7 +33,7 @@ class Rule:
         """MET, REFUSED, or OPEN where the interval holds the bound or stands on too few seeds to say."""
         if not self.needs_interval:
             return MET if self._accepts(found.value) else REFUSED
-        if found.low is None or ("seed" in found.kind and found.n < FEWEST):
+        if found.low is None or too_few(found):
             return OPEN
         if self.kind == "equivalent":
             inside, outside = max(-found.low, found.high) < self.bound, max(found.low, -found.high) > self.bound
@@ -61,6 +61,11 @@ class Rule:
         if self.kind == "reported":
             return f"rounds to {self.bound:g}"
         return f"{number}{self.kind} {self.bound:g}"
+
+
+def too_few(found: Interval) -> bool:
+    """Whether an interval stands on fewer seeds than any verdict needs."""
+    return found.over_seeds and found.n < FEWEST
 
 
 def digits(number: float) -> int:

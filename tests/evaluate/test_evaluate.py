@@ -1,6 +1,7 @@
 """Metrics, local tasks and the published tables."""
 
 import itertools
+import json
 import math
 
 import pytest
@@ -12,6 +13,8 @@ from k2lib.corpus.world import QA, Fact
 from k2lib.evaluate import pass_at_k, published, suite
 from k2lib.gym.knowledge import Knowledge
 from k2lib.gym.tool_use import ToolUse
+from k2lib.llm import chat
+from k2lib.llm.local import Turn
 from k2lib.profiles import SMOKE
 
 
@@ -54,6 +57,25 @@ def test_a_model_that_knows_nothing_solves_nothing_and_plays_whole_conversations
         assert (score.name, score.value, score.per_item) == ("knowledge", 0.0, (0.0, 0.0, 0.0))
     done, valid = suite.tool_use(model, tiny_tokenizer, list(map(ToolUse, tasks.generate(3, 0, "test"))))
     assert done.value == 0.0 and valid.value == 0.0 and done.n == 3
+
+
+def test_a_call_that_a_cut_turn_broke_off_is_invalid_and_the_cut_is_reported(model, tiny_tokenizer, monkeypatch):
+    """One valid call, then a turn that ends in the middle of the next; beside it an episode that was not cut."""
+    task = next(ToolUse(t) for t in tasks.generate(30, 0, "test") if t.rubric.must_ask is None)
+    (name, given), turns = task.task.reference[0], []
+    call = {"id": f"functions.{name}:0", "type": "function", "function": {"name": name, "arguments": json.dumps(given)}}
+    for parsed, finished in (
+        (chat.Parsed({"role": "assistant", "content": "", "tool_calls": [call]}), True),
+        (
+            chat.Parsed({"role": "assistant", "content": ""}, ["unclosed: the turn ended while reading arguments"]),
+            False,
+        ),
+    ):
+        turns.append(Turn([1], [0.0], finished, parsed))
+    script = iter(turns)
+    monkeypatch.setattr("k2lib.gym.play.sample_turns", lambda *_, **__: [next(script)])
+    done, valid = suite.tool_use(model, tiny_tokenizer, [task])
+    assert (done.value, done.cut, valid.value, valid.cut) == (0.0, 1.0, 0.5, 1.0)
 
 
 def test_published_tables_are_the_papers():

@@ -8,8 +8,6 @@ import torch.distributed as dist
 from waiting import FAR
 
 from k2lib import K2Config, K2Model
-from k2lib.corpus import packing
-from k2lib.corpus.documents import Document
 from k2lib.memory import Policy, k2_policy
 from k2lib.model.accounting import count_parameters
 from k2lib.model.moe import Experts
@@ -26,12 +24,7 @@ CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320, "nu
 
 
 @pytest.fixture(scope="module")
-def job(tiny_tokenizer, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("shards")
-    documents = [
-        Document(f"the fox {i} jumps over dog {i % 7}. " * 9, f"d{i}", "world", "generated") for i in range(300)
-    ]
-    packing.write_shards(documents, tiny_tokenizer, folder, 1 << 20, {})
+def job(shards):
     return {
         "config": CONFIG.to_dict(),
         "steps": 3,
@@ -40,7 +33,7 @@ def job(tiny_tokenizer, tmp_path_factory):
         "microbatches": 4,
         "lr": 5e-3,
         "seed": 0,
-        "shards": folder,
+        "shards": shards,
         "timeout": FAR,
     }
 

@@ -63,12 +63,12 @@ def test_each_rule_accepts_and_rejects(rule, good, bad):
     ],
 )
 def test_a_rule_on_the_interval_judges_its_ends_and_not_the_mean(rule, low, high, outcome):
-    assert rule.judge(Interval((low + high) / 2, low, high, 8, "95%, Student's t over seeds")) == outcome
+    assert rule.judge(Interval((low + high) / 2, low, high, 8, "95%, Student's t over seeds", True)) == outcome
 
 
 def test_two_seeds_are_too_few_and_two_items_are_not():
     rule = Rule("above", 0.0, by="low")
-    assert rule.judge(Interval(1.0, 0.9, 1.1, 2, "95%, bootstrap over items and seeds")) == "open"
+    assert rule.judge(Interval(1.0, 0.9, 1.1, 2, "95%, bootstrap over items and seeds", True)) == "open"
     assert rule.judge(Interval(1.0, 0.9, 1.1, 2, "95%, Wilson over items")) == "met"
     assert rule.judge(Record("x", [5.0], "seeds").interval()) == "open"
 
