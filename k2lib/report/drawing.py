@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from operator import itemgetter
 
@@ -14,6 +15,7 @@ DASHES = {"dot": "┈┈", "dashdot": "─·─", "longdash": "── ──"}  
 MARKS = {"diamond": "◇", "square": "□", "triangle-up": "△"}  # … and on bars
 WIDTH, HEIGHT, TOP, BOTTOM, LEFT = 720, 390, 76, 55, 70
 FONT = {"family": "DejaVu Sans, Verdana, sans-serif", "size": 12}
+LETTER, LINE = 7, 16  # pixels that a letter and a line of ticks take, a little generously
 MOST_POINTS = 150  # of one line; more are thinned
 GAP = 15 / (HEIGHT - TOP - BOTTOM)  # between two labels, as a share of the axis
 
@@ -111,6 +113,18 @@ def marks(
     look = {"symbol": list(MARKS)[which % len(MARKS)], "size": 10, "color": "white"}
     look |= {"line": {"color": colour, "width": 2}}
     figure.add_scatter(**at, mode="markers", name=f"{name}, {reference.label}", showlegend=False, marker=look)
+
+
+def categories(figure: go.Figure, labels: list[str]) -> None:
+    """Every label whole beneath its place: broken into lines where there is room for words, else upright; the figure grows."""
+    wide = int((WIDTH - LEFT - 20) / max(1, len(labels)) / LETTER)
+    if all(len(word) <= wide for label in labels for word in str(label).split()):
+        lines = [textwrap.wrap(str(label), wide) or [""] for label in labels]
+        texts, angle, more = ["<br>".join(words) for words in lines], 0, LINE * (max(map(len, lines)) - 1)
+    else:
+        texts, angle, more = list(labels), -90, LETTER * max(len(str(label)) for label in labels)
+    figure.update_xaxes(ticktext=texts, tickangle=angle)
+    figure.update_layout(height=HEIGHT + more, margin={"b": BOTTOM + more})
 
 
 def stroke(figure: go.Figure, place: int, value: float, height: float) -> None:

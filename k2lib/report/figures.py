@@ -89,7 +89,8 @@ def bars(
     for label, value in (paper or {}).items():
         drawing.stroke(figure, labels.index(label), value, math.log10(value) if log_y else value)
     drawing.style(figure, title, x, y, references, right=20)
-    figure.update_xaxes(tickvals=list(range(len(labels))), ticktext=labels, range=[-0.6, len(labels) - 0.4])
+    figure.update_xaxes(tickvals=list(range(len(labels))), range=[-0.6, len(labels) - 0.4])
+    drawing.categories(figure, labels)
     figure.update_yaxes(type="log" if log_y else "linear", **({} if log_y else {"rangemode": "tozero"}))
     figure.update_layout(legend=LEGEND)
     return figure

@@ -209,3 +209,25 @@ def test_points_carry_their_words_over_a_roof():
     assert list(points.textposition) == ["top left", "bottom right"] and list(line.x) == [0.1, 1, 100]
     alone = figures.points(data, x="x", y="y")
     assert alone.layout.xaxis.range[0] < 1 - 2 and alone.layout.xaxis.range[1] > 10 + 2  # room for words
+
+
+def test_every_label_of_a_category_stands_whole_beneath_its_bar():
+    few = [
+        "faithful, accepted",
+        "changed relation, rejected",
+        "quantity in words, rejected",
+        "hedged fact, rejected",
+    ] * 2
+    figure = figures.bars({"labels": few, "bars": {"share": [1.0] * 8}}, y="share")
+    texts, room = figure.layout.xaxis.ticktext, (drawing.WIDTH - drawing.LEFT) / 8
+    assert [text.replace("<br>", " ") for text in texts] == few and figure.layout.xaxis.tickangle == 0
+    assert all(len(line) * drawing.LETTER <= room for text in texts for line in text.split("<br>"))
+    lines = max(text.count("<br>") for text in texts)
+    assert figure.layout.margin.b == drawing.BOTTOM + drawing.LINE * lines
+    many = [f"a benchmark of number {i}" for i in range(44)]
+    figure = figures.bars({"labels": many, "bars": {"points": [1.0] * 44}}, y="points")
+    assert list(figure.layout.xaxis.ticktext) == many and figure.layout.xaxis.tickangle == -90
+    assert figure.layout.margin.b >= drawing.BOTTOM + len(many[-1]) * drawing.LETTER
+    assert (
+        figure.layout.height - figure.layout.margin.b == drawing.HEIGHT - drawing.BOTTOM
+    )  # the bars keep their height
