@@ -202,7 +202,7 @@ LAPTOP = Profile(
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
-    rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160, seeds=2),
+    rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160, seeds=3),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
     cell_timeout=6 * 3600,
