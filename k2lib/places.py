@@ -16,7 +16,7 @@ DATA, NOTEBOOKS, KERNELS = map(_folder, ("data", "notebooks", "kernels"))
 CUSIM = ROOT / "ci" / "cusim" if CHECKOUT else PACKAGE / "cusim"  # runs the kernels on a CPU
 
 
-def artifacts(profile: str) -> Path:
-    """Where a profile's results lie: $K2_ARTIFACTS/<profile>, else artifacts/<profile> in the checkout or here."""
+def artifacts(profile: str = "") -> Path:
+    """Where a profile's pages lie, or without one all results: in $K2_ARTIFACTS, else in artifacts/ of the checkout or here."""
     base = os.environ.get("K2_ARTIFACTS")
     return (Path(base) if base else (ROOT if CHECKOUT else Path.cwd()) / "artifacts") / profile

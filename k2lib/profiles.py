@@ -34,6 +34,11 @@ class TrainSize:
 
 
 @dataclass(frozen=True)
+class SFTSize(TrainSize):
+    seeds: int = 1  # fine-tunings of one base model, each with its rows in another order and an RL of its own
+
+
+@dataclass(frozen=True)
 class RoutingSize:
     """Short trainings in notebook 02, with and without the routers' selection bias."""
 
@@ -42,6 +47,7 @@ class RoutingSize:
     seq_len: int
     lr: float
     bias_rate: float  # ten times the usual 1e-3, for a run of so few steps
+    seeds: int
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,6 @@ class RLSize:
     temperature: tuple[float, float]  # decays from, to
     ptx_weight: float
     heldout: int
-    seeds: int
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ class Profile:
     memory: MemorySize
     parallel: ParallelSize
     agentic: AgenticSize
-    sft: TrainSize
+    sft: SFTSize
     rl: RLSize
     evaluate: EvalSize
     judged_on: str  # the split: "development" while choices are made, "test" where the result counts
@@ -151,12 +156,12 @@ SMOKE = Profile(
         fidelity_documents=40,
     ),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
-    routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2),
+    routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
-    sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
+    sft=SFTSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
         prompts=16,
@@ -169,7 +174,6 @@ SMOKE = Profile(
         temperature=(1.0, 0.7),
         ptx_weight=0.1,
         heldout=96,
-        seeds=1,
     ),
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
     judged_on="development",
@@ -189,7 +193,7 @@ LAPTOP = Profile(
         vocab_size=4096,
     ),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
-    routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2),
+    routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
     memory=MemorySize(
         batch_size=4,
@@ -201,8 +205,8 @@ LAPTOP = Profile(
     ),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
-    sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
-    rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160, seeds=3),
+    sft=SFTSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
+    rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
     cell_timeout=6 * 3600,
@@ -211,9 +215,10 @@ LAPTOP = Profile(
 STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, however long they take
     LAPTOP,
     name="study",
+    routing=replace(LAPTOP.routing, seeds=5),
     clip=replace(LAPTOP.clip, seeds=8),
     memory=replace(LAPTOP.memory, seeds=16),
-    rl=replace(LAPTOP.rl, seeds=5),
+    sft=replace(LAPTOP.sft, seeds=3),
 )
 
 GPU = replace(

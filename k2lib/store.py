@@ -1,6 +1,6 @@
 """The one place where expensive results lie: computed by whoever asks first, found by everybody after.
 
-A result is a directory, `artifacts/<profile>/store/<name>-<hash>/`. The hash is taken over the caller's `key` (sizes,
+A result is a directory, `artifacts/store/<name>-<hash>/`. The hash is taken over the caller's `key` (sizes,
 seeds), the code that makes it (`k2lib.closure`) and PyTorch's version, so an edited trainer trains again and an edited
 figure does not. The maker writes into a temporary directory that is renamed when it is complete: a
 kill at any moment leaves either the whole result or none. A file lock lets two notebooks that start together share one
@@ -25,7 +25,7 @@ def cached(name: str, make: Callable[[Path], None], *, key: dict, root: Path) ->
     """The directory of result `name`, made by `make(directory)` unless it is there already.
 
     `key` holds what the result depends on beside the code (JSON values, dataclasses, paths). `root` is
-    `artifacts(profile)`. An exception in `make` passes through and leaves nothing behind.
+    `places.artifacts()`. An exception in `make` passes through and leaves nothing behind.
     """
     identity = {"name": name, "key": key, "code": closure.of_function(make), "torch": _torch_version()}
     digest = hashlib.sha256(_canonical_json(identity).encode()).hexdigest()[:12]

@@ -128,10 +128,11 @@ TINY = dataclasses.replace(
     model=profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4),
     corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, shard_tokens=1 << 14),
     pretrain=profiles.TrainSize(3, 4, 32, 1e-2, 1),
+    routing=profiles.RoutingSize(2, 2, 16, 1e-2, 1e-2, 1),
     clip=profiles.ClipSize(2, 2, 16, 1e-2, 0.01, 1),
     memory=profiles.MemorySize(2, 16, 2, 1, 1),
     agentic=profiles.AgenticSize(2, 60, 4),
-    sft=profiles.TrainSize(2, 4, 768, 1e-3, 1),
+    sft=profiles.SFTSize(2, 4, 768, 1e-3, 1),
     rl=dataclasses.replace(
         profiles.SMOKE.rl, steps=2, prompts=2, samples=2, candidates=6, development=2, check_every=1, heldout=4
     ),
@@ -151,6 +152,7 @@ def life(monkeypatch, artifacts: Path) -> dict:
         "rl": [step["loss"] for step in rl.training["history"]],
         "rewards": [step["reward"] for step in rl.training["history"]],
         "clip": [loss for arm in stages.study("clip", TINY) for run in arm.values() for loss in run["loss"]],
+        "routing": [step for arm in stages.study("routing", TINY) for run in arm.values() for step in run],
         "fp8": [loss for run in stages.study("fp8", TINY) for arm in run.values() for loss in arm],
         "kept": kept.loss,  # not its bytes: views of one storage are strangers to each other there
         "device": {type(p.data) is Placed for p in rl.model.parameters()},

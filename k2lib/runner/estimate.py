@@ -54,7 +54,9 @@ def work(profile: Profile) -> dict[str, Work]:
         "01_data_rephrasing": Work(
             fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 800
         ),
-        "02_moe_architecture": training(config, 2 * routing.steps, routing.batch_size, routing.seq_len)
+        "02_moe_architecture": training(
+            config, (2 * routing.seeds + 1) * routing.steps, routing.batch_size, routing.seq_len
+        )
         + Work(fixed=14),
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
         + training(config, 2 * clip.seeds * clip.steps, clip.batch_size, clip.seq_len)
@@ -110,10 +112,10 @@ def _memory(config: K2Config, p: Profile) -> Work:
 
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
-    played = decoding(
-        config, 2 * p.agentic.heldout_tasks * TURNS, ToolUse.budget
-    )  # by the base model and the fine-tuned one
-    return training(config, p.sft.steps, p.sft.batch_size, ROW) + played + Work(fixed=20 + p.agentic.tasks / 60)
+    runs = p.sft.seeds
+    played = decoding(config, (1 + runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # by the base model, too
+    trained = training(config, runs * p.sft.steps, p.sft.batch_size, ROW)
+    return trained + played + Work(fixed=20 + p.agentic.tasks / 60)
 
 
 def _reinforcement(config: K2Config, p: Profile) -> Work:
@@ -123,10 +125,11 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
     run = training(config, r.steps, r.prompts * (r.samples + 1), ROW) + answers
     run += Work(updates=r.steps * r.prompts / PIECE)
-    return sum((run for _ in range(r.seeds)), Work(fixed=8))
+    return sum((run for _ in range(p.sft.seeds)), Work(fixed=8))
 
 
 def _evaluation(config: K2Config, p: Profile) -> Work:
-    e = p.evaluate
-    read = e.perplexity_tokens * accounting.training_flops(config, p.pretrain.seq_len)  # three models, a third each
-    return Work(read, fixed=6) + decoding(config, 3 * (e.questions + e.problems + e.tasks * TURNS), ToolUse.budget)
+    e, models = p.evaluate, 1 + 2 * p.sft.seeds
+    read = models * e.perplexity_tokens * accounting.training_flops(config, p.pretrain.seq_len) / 3
+    asked = models * (e.questions + e.problems + e.tasks * TURNS)
+    return Work(read, fixed=6) + decoding(config, asked, ToolUse.budget)

@@ -1,6 +1,6 @@
 """One model's life, stage by stage: corpus → base → SFT → RL. Each result is computed once and found by whoever needs it.
 
-A stage that is missing is computed by the first that asks, under a lock, and stored under `artifacts/<profile>/`; so every
+A stage that is missing is computed by the first that asks, under a lock, and stored under `artifacts/store/`; so every
 notebook runs alone, in any order. What a stage depends on (sizes, seed, the code that makes it, the stage before it) is in
 its key: change one and the stage is made again. A training that was killed continues from its last snapshot.
 """

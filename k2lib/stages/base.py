@@ -25,7 +25,7 @@ def base(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkp
         torch.manual_seed(seed)
         model = K2Model(config(profile)).to(machine.device())
         optimizer = MuonClip.for_model(model, lr=size.lr, tau=size.qk_clip_tau)
-        state = snapshot(profile, "base", directory)
+        state = snapshot("base", directory)
         how = {"steps": size.steps, "lr_at": decay(size), "progress": progress, "snapshot": state}
         history = train(model, optimizer, batches, description="pre-train", **how)
         finish(directory, model, data.tokenizer, state, history, stage="base", seed=seed, size=asdict(size))
@@ -35,4 +35,4 @@ def base(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkp
         return map(Batch.from_sequences, sequences)
 
     key = {"size": asdict(size), "model": profile.model, "seed": seed, "corpus": data.dir.name}
-    return load_checkpoint(stage("base", profile, key, make) / "model")
+    return load_checkpoint(stage("base", key, make) / "model")

@@ -39,10 +39,10 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
         texts = itertools.chain((d.text for d in sample), _tool_declarations())
         tokenizer = Tokenizer.train(texts, size.vocab_size)
         tokenizer.save(directory / "tokenizer")
-        shown, made_of = progress(documents, "pack tokens", len(documents)), {"profile": profile.name, "seed": seed}
-        packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, made_of)
+        shown = progress(documents, "pack tokens", len(documents))
+        packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, {"seed": seed})
 
-    path = stage("corpus", profile, {"size": asdict(size), "seed": seed, "user": user_corpus_key()}, make)
+    path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key()}, make)
     dataset = packing.PackedDataset(path / "shards")
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
 

@@ -15,12 +15,12 @@ from k2lib.train import Checkpoint, finetune, load_checkpoint, save_checkpoint
 
 
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:
-    """The fine-tuned model after RL; `run` is the seed of the RL alone, `training` holds its history."""
-    start, data, size = sft(profile, seed, progress), sft_data(profile, seed, progress), profile.rl
+    """The fine-tuned model of that run after RL, with `run` as its seed; `training` holds its history."""
+    start, data, size = sft(profile, seed, run, progress), sft_data(profile, seed, progress), profile.rl
     kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}
 
     def make(directory: Path) -> None:
-        model, tokenizer, state = start.model, start.tokenizer, snapshot(profile, f"rl{run}", directory)
+        model, tokenizer, state = start.model, start.tokenizer, snapshot(f"rl{run}", directory)
         rows, _ = finetune.encode_rows(data.rows, tokenizer, profile.sft.seq_len)
         ptx = finetune.batches(rows, size.prompts, tokenizer.pad_id, run)
         problems = verifiable(size.candidates, 1000 + run, "train", **kinds)
@@ -31,5 +31,6 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silen
         save_checkpoint(directory / "model", model, tokenizer, made_of | asdict(result))
         state.path.unlink(missing_ok=True)
 
-    key = {"size": asdict(size), "sft": start.dir.parent.name, "problems": kinds, "seed": seed, "run": run}
-    return load_checkpoint(stage(f"rl{run}", profile, key, make) / "model")
+    key = {"size": asdict(size), "sft": start.dir.parent.name, "problems": kinds, "heldout": profile.judged_on}
+    key |= {"seed": seed, "run": run}
+    return load_checkpoint(stage(f"rl{run}", key, make) / "model")

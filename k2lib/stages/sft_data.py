@@ -39,7 +39,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
         (directory / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
         (directory / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")
 
-    path = stage("sft-data", profile, {"size": asdict(size), "seed": seed, "corpus": data.dir.name}, make)
+    path = stage("sft-data", {"size": asdict(size), "seed": seed, "corpus": data.dir.name}, make)
     rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     heldout = tasks.generate(size.heldout_tasks, seed, profile.judged_on, size.per_domain)
     statistics = json.loads((path / "statistics.json").read_text(encoding="utf-8"))

@@ -4,12 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from k2lib import machine, places, store
-from k2lib.profiles import Profile
 
 
-def stage(name: str, profile: Profile, key: dict, make: Callable[[Path], None]) -> Path:
+def stage(name: str, key: dict, make: Callable[[Path], None]) -> Path:
     """The directory of a stage's result, made by `make(directory)` unless it is there already.
 
     `key` holds settings and upstream; the code behind `make` and the machine's arithmetic are added to it.
     """
-    return store.cached(name, make, key=key | machine.arithmetic(), root=places.artifacts(profile.name))
+    return store.cached(name, make, key=key | machine.arithmetic(), root=places.artifacts())

@@ -9,9 +9,9 @@ from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
 from k2lib.stages.stage import stage
 from k2lib.stages.training import config
-from k2lib.studies import clip, fp8
+from k2lib.studies import clip, fp8, routing
 
-STUDIES = {"clip": clip.STUDY, "fp8": fp8.STUDY}
+STUDIES = {"clip": clip.STUDY, "fp8": fp8.STUDY, "routing": routing.STUDY}
 
 
 def study(
@@ -35,7 +35,7 @@ def study(
             numbers = one.measure(config(profile), data.dataset, profile, run, progress)
             (directory / "result.json").write_text(json.dumps(numbers), encoding="utf-8")
 
-        path = stage(f"{name}-study", profile, key | {"run": run}, make)
+        path = stage(f"{name}-study", key | {"run": run}, make)
         return json.loads((path / "result.json").read_text(encoding="utf-8"))
 
     return [result(run) for run in range(count)]

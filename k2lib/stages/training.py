@@ -23,9 +23,9 @@ def decay(size: TrainSize) -> Callable[[int], float]:
     return lambda step: schedule.wsd(step, lr=size.lr, warmup=size.warmup, total=size.steps)
 
 
-def snapshot(profile: Profile, name: str, directory: Path) -> Snapshot:
+def snapshot(name: str, directory: Path) -> Snapshot:
     """Where the training that makes `directory` leaves its state."""
-    return Snapshot(places.artifacts(profile.name) / "snapshots" / f"{name}-{directory.name}.pt")
+    return Snapshot(places.artifacts() / "snapshots" / f"{name}-{directory.name}.pt")
 
 
 def finish(

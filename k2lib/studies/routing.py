@@ -1,11 +1,58 @@
 """How wide is a token inside a block, where is it routed, and does the selection bias balance the load? (section 2.3)"""
 
+import statistics
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
 from k2lib import machine
 from k2lib.config import K2Config
+from k2lib.corpus.packing import PackedDataset
+from k2lib.model import K2Model
 from k2lib.model.moe import Router, max_violation, routers
+from k2lib.optim import MuonClip
+from k2lib.profiles import Profile, RoutingSize
+from k2lib.progress import Progress
+from k2lib.studies.study import Study
+from k2lib.train import Batch, StepRecord, train
+
+WARMUP = 10  # steps
+TAIL = 10  # the last one of so many parts of a run is judged
+
+
+def measure(
+    config: K2Config, dataset: PackedDataset, profile: Profile, seed: int, progress: Progress
+) -> dict[str, list[float]]:
+    """Of one seed {arm: load violation of the worst layer in each step}; both arms see the same batches."""
+    arms, size = {"no balancing": 0.0, "selection bias": profile.routing.bias_rate}, profile.routing
+    runs = {arm: trained(config, dataset, size, rate, seed, progress)[1] for arm, rate in arms.items()}
+    return {arm: [record.violation for record in records] for arm, records in runs.items()}
+
+
+def trained(
+    config: K2Config, dataset: PackedDataset, size: RoutingSize, bias_rate: float, seed: int, progress: Progress
+) -> tuple[K2Model, list[StepRecord]]:
+    """A short training whose routers' biases move by `bias_rate` a step; the seed fixes weights and data."""
+
+    def batches(start: int) -> Iterator[Batch]:
+        return map(Batch.from_sequences, dataset.batches(size.batch_size, size.seq_len, seed, start_step=start))
+
+    def lr_at(step: int) -> float:
+        return size.lr * min(1.0, (step + 1) / WARMUP)
+
+    torch.manual_seed(seed)
+    model = K2Model(config).to(machine.device())
+    settings = {"steps": size.steps, "lr_at": lr_at, "bias_rate": bias_rate, "progress": progress}
+    settings["description"] = f"bias rate {bias_rate:g}, seed {seed}"
+    return model, train(model, MuonClip.for_model(model, lr=size.lr), batches, **settings)
+
+
+def values(profile: Profile, results: list[dict]) -> dict[str, list[float]]:
+    """One number a seed for each claim."""
+    tail = max(1, profile.routing.steps // TAIL)
+    last = [{arm: statistics.mean(steps[-tail:]) for arm, steps in run.items()} for run in results]
+    return {"selection-bias-balances": [run["selection bias"] / run["no balancing"] for run in last]}
 
 
 def stations(config: K2Config) -> list[tuple[str, int]]:
@@ -45,6 +92,16 @@ def expert_shares(model, tokens: Tensor) -> Tensor:
     return (counts / counts.sum(1, keepdim=True)).to(machine.HOST)
 
 
+def specialisation(shares: Tensor) -> float:
+    """Of choices [kinds, E], each row summing to one: the share by which two kinds of text differ, mean over all pairs.
+
+    It is the total variation distance: 0 if every kind goes to the same experts, 1 if no two kinds share any.
+    """
+    apart = (shares[:, None] - shares[None]).abs().sum(-1) / 2
+    kinds = len(shares)
+    return apart.sum().item() / (kinds * (kinds - 1))
+
+
 def balancing(
     config: K2Config, steps: int, seed: int, tokens: int = 2048, rate: float = 1e-2
 ) -> dict[str, list[float]]:
@@ -64,3 +121,6 @@ def balancing(
             runs[name].append(max_violation(router.load))
             router.update_bias(update)
     return runs
+
+
+STUDY = Study("02_moe_architecture", "routing", measure, values)

@@ -95,3 +95,16 @@ def test_published_tables_are_the_papers():
         published.load("table9")
     with pytest.raises(ValueError, match="has no 'Chess'"):
         table.row("Chess")
+
+
+def test_gains_are_item_by_item_and_bars_take_every_run():
+    def score(*outcomes):
+        return suite.share("any", list(outcomes), 0.0)
+
+    before, after = score(0.0, 1.0, 0.0, 0.5), score(1.0, 1.0, 0.0, 0.0)
+    assert suite.gains(before, after) == [1.0, 0.0, 0.0, -0.5]
+    with pytest.raises(ValueError):
+        suite.gains(before, score(1.0))
+    one, both = suite.over_runs([[after]]), suite.over_runs([[before, after]])
+    assert (one["value"], one["low"], one["high"]) == ([after.value], [after.low], [after.high])
+    assert both["value"] == [(before.value + after.value) / 2] and both["low"] < both["value"] < both["high"]

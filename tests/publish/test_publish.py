@@ -27,6 +27,7 @@ def run(artifacts, monkeypatch):
     book.record("k2-total-parameters", 1.026)
     book.record("k2-activated-parameters", 40.0)
     book.record("heads-cost-at-128k", 0.84)
+    book.record("selection-bias-balances", [0.3], of="seeds")
     book.finish()
     (artifacts / "notebooks").mkdir()
     (artifacts / "notebooks" / "02_moe_architecture.done").write_text("{}")

@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import pytest
+import torch
+
 from k2lib import K2Config
 from k2lib.corpus import packing
 from k2lib.profiles import SMOKE
 from k2lib.progress import silent
-from k2lib.studies import clip
+from k2lib.studies import clip, routing
 from k2lib.studies.spikes import count_spikes
 
 
@@ -37,3 +40,19 @@ def test_the_arms_of_a_seed_see_the_same_weights_and_batches(shards):
     runs = [clip.measure(config, dataset, profile, seed, silent) for seed in (0, 1)]
     first = {arm: [run["loss"][0] for run in seeds] for arm, seeds in clip.by_arm(runs).items()}
     assert first["muon"] == first["muonclip"] and first["muon"][0] != first["muon"][1]
+
+
+def test_the_arms_of_the_routing_study_differ_in_the_bias_alone_and_are_judged_at_their_end(shards):
+    size = dataclasses.replace(SMOKE.routing, steps=3, batch_size=2, seq_len=32)
+    config = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320})
+    run = routing.measure(config, packing.PackedDataset(shards), dataclasses.replace(SMOKE, routing=size), 0, silent)
+    assert run["no balancing"][0] == run["selection bias"][0] and run["no balancing"] != run["selection bias"]
+    profile = dataclasses.replace(SMOKE, routing=dataclasses.replace(size, steps=20))
+    steps = {"no balancing": [9.0] * 18 + [4.0, 6.0], "selection bias": [9.0] * 18 + [1.0, 1.5]}
+    assert routing.values(profile, [steps]) == {"selection-bias-balances": [0.25]}
+
+
+def test_specialisation_is_the_share_by_which_two_kinds_choices_differ():
+    same, apart = torch.tensor([[0.5, 0.5], [0.5, 0.5]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    assert routing.specialisation(same) == 0 and routing.specialisation(apart) == 1
+    assert routing.specialisation(torch.tensor([[0.5, 0.5], [0.25, 0.75], [0.5, 0.5]])) == pytest.approx(1 / 6)
