@@ -238,12 +238,12 @@ def test_the_stage_trains_on_training_problems_and_is_judged_on_the_profiles_spl
 
     start = SimpleNamespace(model=None, tokenizer=SimpleNamespace(pad_id=0), dir=tmp_path / "sft" / "model")
     monkeypatch.setattr(module.finetune, "batches", lambda *_: None)
-    monkeypatch.setattr(module, "sft", lambda *_: start)
+    monkeypatch.setattr(module, "sft", lambda _profile, _seed, run, _progress: start if run == 2 else None)
     monkeypatch.setattr(module, "sft_data", lambda *_: SimpleNamespace(rows=[]))
-    monkeypatch.setattr(module, "stage", lambda _name, _profile, _key, make: make(tmp_path))
+    monkeypatch.setattr(module, "stage", lambda _name, _key, make: make(tmp_path))
     monkeypatch.setattr(module, "train_rl", caught)
     with pytest.raises(Stop):
-        stages.rl(dataclasses.replace(SMOKE, judged_on=judged_on))
+        stages.rl(dataclasses.replace(SMOKE, judged_on=judged_on), run=2)
     for split, problems in given.items():
         sums = [p.problem for p in problems if p.kind == "mathematics"]
         tools = [p.task.application for p in problems if p.kind == "tool use"]
