@@ -34,11 +34,6 @@ class TrainSize:
 
 
 @dataclass(frozen=True)
-class SFTSize(TrainSize):
-    seeds: int = 1  # fine-tunings of one base model, each with its rows in another order and an RL of its own
-
-
-@dataclass(frozen=True)
 class RoutingSize:
     """Short trainings in notebook 02, with and without the routers' selection bias."""
 
@@ -121,11 +116,12 @@ class Profile:
     memory: MemorySize
     parallel: ParallelSize
     agentic: AgenticSize
-    sft: SFTSize
+    sft: TrainSize
     rl: RLSize
     evaluate: EvalSize
     judged_on: str  # the split: "development" while choices are made, "test" where the result counts
     cell_timeout: int  # seconds; far more than a slow and busy machine needs, the runner ends what hangs
+    runs: int = 1  # fine-tunings of the one base model, each with its rows in another order and an RL of its own
     threads: int | None = None  # at most; None leaves it to the machine
 
 
@@ -161,7 +157,7 @@ SMOKE = Profile(
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
-    sft=SFTSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
+    sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
         prompts=16,
@@ -205,7 +201,7 @@ LAPTOP = Profile(
     ),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
-    sft=SFTSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
+    sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
@@ -218,7 +214,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, how
     routing=replace(LAPTOP.routing, seeds=5),
     clip=replace(LAPTOP.clip, seeds=8),
     memory=replace(LAPTOP.memory, seeds=16),
-    sft=replace(LAPTOP.sft, seeds=3),
+    runs=3,
 )
 
 GPU = replace(

@@ -132,7 +132,7 @@ TINY = dataclasses.replace(
     clip=profiles.ClipSize(2, 2, 16, 1e-2, 0.01, 1),
     memory=profiles.MemorySize(2, 16, 2, 1, 1),
     agentic=profiles.AgenticSize(2, 60, 4),
-    sft=profiles.SFTSize(2, 4, 768, 1e-3, 1),
+    sft=profiles.TrainSize(2, 4, 768, 1e-3, 1),
     rl=dataclasses.replace(
         profiles.SMOKE.rl, steps=2, prompts=2, samples=2, candidates=6, development=2, check_every=1, heldout=4
     ),

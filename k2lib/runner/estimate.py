@@ -112,9 +112,8 @@ def _memory(config: K2Config, p: Profile) -> Work:
 
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
-    runs = p.sft.seeds
-    played = decoding(config, (1 + runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # by the base model, too
-    trained = training(config, runs * p.sft.steps, p.sft.batch_size, ROW)
+    played = decoding(config, (1 + p.runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # by the base model, too
+    trained = training(config, p.runs * p.sft.steps, p.sft.batch_size, ROW)
     return trained + played + Work(fixed=20 + p.agentic.tasks / 60)
 
 
@@ -125,11 +124,11 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
     run = training(config, r.steps, r.prompts * (r.samples + 1), ROW) + answers
     run += Work(updates=r.steps * r.prompts / PIECE)
-    return sum((run for _ in range(p.sft.seeds)), Work(fixed=8))
+    return sum((run for _ in range(p.runs)), Work(fixed=8))
 
 
 def _evaluation(config: K2Config, p: Profile) -> Work:
-    e, models = p.evaluate, 1 + 2 * p.sft.seeds
+    e, models = p.evaluate, 1 + 2 * p.runs
     read = models * e.perplexity_tokens * accounting.training_flops(config, p.pretrain.seq_len) / 3
     asked = models * (e.questions + e.problems + e.tasks * TURNS)
     return Work(read, fixed=6) + decoding(config, asked, ToolUse.budget)

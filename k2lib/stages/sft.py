@@ -1,6 +1,6 @@
 """The fine-tuned model: the base model on the conversations of `sft_data`."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 from k2lib.optim import MuonClip
@@ -28,6 +28,6 @@ def sft(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = sile
         made_of |= {"rows": len(rows), "too_long": too_long}
         finish(directory, start.model, start.tokenizer, state, history, **made_of)
 
-    key = {"size": asdict(replace(size, seeds=1)), "base": start.dir.parent.name, "data": data.dir.name}
+    key = {"size": asdict(size), "base": start.dir.parent.name, "data": data.dir.name}
     key |= {"seed": seed, "run": run}
     return load_checkpoint(stage(f"sft{run}", key, make) / "model")

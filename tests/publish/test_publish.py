@@ -24,6 +24,7 @@ def run(artifacts, monkeypatch):
     book = start("02_moe_architecture", "smoke", 0)
     book.bars("shapes", {"labels": ["a"], "bars": {"b": [1.0]}}, y="numbers")
     book.record("architecture-parity", 3e-6, detail="largest of <8> batches")
+    book.record("deepseek-total-parameters", 671.03)
     book.record("k2-total-parameters", 1.026)
     book.record("k2-activated-parameters", 40.0)
     book.record("heads-cost-at-128k", 0.84)
