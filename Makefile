@@ -14,7 +14,7 @@ endif
 READY := $(BIN)/.k2lib-ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: install reproduce check test lab lint notebooks bands mutants constraints clean
+.PHONY: install reproduce read check test lab lint notebooks bands mutants constraints clean
 
 install: $(READY)
 
@@ -25,6 +25,10 @@ $(READY): pyproject.toml constraints.txt ci/install.py
 
 reproduce: $(READY)
 	k2 reproduce --profile $(PROFILE)
+
+# The published pages and their report, drawn from data/results in seconds: nothing is trained.
+read: $(READY)
+	k2 reproduce --profile published
 
 test: $(READY)
 	ci/test.sh
@@ -39,7 +43,7 @@ lab: $(READY)
 lint: $(READY)
 	ruff check .
 
-# Run the committed notebooks again and store them in their canonical form; NB="03 07" for some of them.
+# Draw the committed notebooks again and store them in their canonical form; NB="03 07" for some of them.
 notebooks: $(READY)
 	k2 notebooks $(NB)
 

@@ -11,8 +11,11 @@ trap 'rm -rf "$K2_ARTIFACTS"' EXIT
 echo "== the library"
 python -m pytest -q -n 2 --dist loadfile tests
 
-echo "== the notebooks, each from its first cell to its verdicts (smoke size)"
-python -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=1800 notebooks
+echo "== the published pages, every output of every cell"
+python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=600 notebooks
+
+echo "== the chain at smoke size, from the corpus to the last verdict"
+k2 reproduce --profile smoke
 
 echo "== their numbers against data/results/expected_smoke.json"
 python -m pytest -q ci/test_drift.py

@@ -4,6 +4,7 @@ A profile says what to train, never where or in which dtype: `k2lib.machine` dec
 
 `smoke` runs every code path in minutes on two cores and proves nothing about the paper; `laptop` is the default and
 tests the claims over a few seeds; `study` has more of them; `gpu` is the same at about a hundred times the compute.
+`published` runs nothing: the notebooks draw what a run of these has left in data/results.
 """
 
 from dataclasses import dataclass, field, replace
@@ -242,7 +243,10 @@ GPU = replace(
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )
 
-PROFILES = {p.name: p for p in (SMOKE, LAPTOP, STUDY, GPU)}
+# Pages drawn from committed results; nothing is trained, and a page's sizes are those of the run that it is drawn from.
+PUBLISHED = replace(LAPTOP, name="published")
+
+PROFILES = {p.name: p for p in (SMOKE, LAPTOP, STUDY, GPU, PUBLISHED)}
 
 
 def get(name: str) -> Profile:

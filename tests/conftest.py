@@ -26,7 +26,7 @@ def tiny_tokenizer():
 
 
 CARD = "# 00 · Tiny\n\n**Question.** Runs? **Claims.** None. **Time.** smoke, laptop: seconds. **Left out.** All."
-PARAMETERS = 'profile = "smoke"\nseed = 0'
+PARAMETERS = 'profile = "published"\nseed = 0'
 
 
 def notebook(folder: Path, name: str, *sources: str, finish: bool = False) -> Path:
@@ -38,7 +38,7 @@ def notebook(folder: Path, name: str, *sources: str, finish: bool = False) -> Pa
     for number, source in enumerate(sources):
         cells += [new.new_markdown_cell(f"## Part {number}"), new.new_code_cell(source)]
     if finish:
-        last = new.new_code_cell("b.finish()", metadata={"tags": ["nbval-check-output"]})
+        last = new.new_code_cell("b.finish()")
         cells += [new.new_markdown_cell("Done."), last]
     path = Path(folder) / f"{name}.ipynb"
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -119,6 +119,23 @@ def _peer(
     return step
 
 
+def cloud(ways: dict[str, dict]) -> dict[str, dict]:
+    """Ours and the peer's ways {"seconds", "device"} as `figures.points` draws them: milliseconds over MiB."""
+    groups: dict[str, dict] = {"k2lib": {}, "transformers": {}}
+    for name, way in ways.items():
+        group, short = name.split(", ", 1)
+        groups[group][short] = way
+    return {
+        group: {
+            "x": [1000 * way["seconds"] for way in found.values()],
+            "y": [max(way["device"], 2**14) / 2**20 for way in found.values()],
+            "text": list(found),
+            "place": place,
+        }
+        for (group, found), place in zip(groups.items(), (PLACES, PLACES_OF_PEERS), strict=True)
+    }
+
+
 def beaten(points: dict[str, Point]) -> float:
     """The share of the peer's points that one of ours beats in time and in bytes on the device."""
     ours = [point for name, point in points.items() if name.startswith(OURS)]

@@ -27,32 +27,18 @@ def canonical(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             count += 1
             cell.execution_count = count
             cell.outputs = _outputs(cell.outputs, count)
-            if "volatile" in tags:
-                cell.metadata["ran"] = _hash([cell])
     ran = _hash([cell for cell in notebook.cells if cell.cell_type == "code"])
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}, "ran": ran})
     return notebook
 
 
 def keep(fresh: nbformat.NotebookNode, committed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """`fresh` with what the committed notebook keeps.
-
-    A cell tagged `volatile` (a time, a machine's name) keeps its output while its source is the one that gave it; a
-    figure whose data is unchanged keeps its picture, whatever browser and fonts this machine has.
-    """
-    outputs = {
-        cell.source.rstrip(): cell.outputs
-        for cell in committed.cells
-        if cell.cell_type == "code" and cell.outputs and cell.metadata.get("ran") == _hash([cell])
-    }
+    """`fresh` with the committed picture of each figure whose data is unchanged, whatever browser and fonts are here."""
     pictures = {
         output.data["text/plain"]: (output.data[picture.MIMETYPE], output.data["image/png"])
         for output in _figures(committed)
         if "image/png" in output.data
     }
-    for cell in fresh.cells:
-        if "volatile" in cell.metadata.get("tags", []) and cell.source.rstrip() in outputs:
-            cell.outputs = outputs[cell.source.rstrip()]
     for output in _figures(fresh):
         content, png = pictures.get(output.data["text/plain"], (None, None))
         if content == output.data[picture.MIMETYPE]:

@@ -1,7 +1,7 @@
-"""`make notebooks`: runs the committed notebooks at smoke size and writes back what changed.
+"""`make notebooks`: draws the committed notebooks from the committed results and writes back what changed.
 
-Outputs and execution counts are committed, because GitHub shows them and nbval compares the last one. When nothing
-changed, the files are byte-identical.
+Outputs and execution counts are committed, because GitHub shows them and nbval compares them all. When nothing changed,
+the files are byte-identical.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from k2lib.runner.execute import Watch
 from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
 from k2lib.store import write_atomic
 
-PROFILE = "smoke"  # the default of every notebook's parameters cell
+PROFILE = profiles.PUBLISHED.name  # the default of every notebook's parameters cell
 
 
 def build(names: list[str] | None = None, folder: Path = NOTEBOOKS) -> int:

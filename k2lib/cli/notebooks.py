@@ -48,14 +48,15 @@ def notebooks(options: argparse.Namespace) -> int:
 
 
 def study(options: argparse.Namespace) -> int:
-    from k2lib.publish import study, table
+    from k2lib.publish import study
     from k2lib.report import claims
     from k2lib.report.progress import progress
 
     path, ledger = study.run(options.name, options.profile, options.seeds, progress)
-    for name, record in ledger.records.items():
-        claim = claims.find(name)
-        print(f"{claim.judge(record, options.profile)}: {name}, {table.number(record, claim.rule.level)}")
+    verdicts = claims.judge_all(ledger.records, options.profile)
+    for name in ledger.records:
+        verdict = verdicts[name]
+        print(f"{verdict}: {name}, {verdict.measured()}")
     print(path)
     return 0
 

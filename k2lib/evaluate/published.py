@@ -24,6 +24,15 @@ class Table:
         raise ValueError(f"{self.table} has no {benchmark!r}; it has {', '.join(r['benchmark'] for r in self.rows)}")
 
 
+def leads(rows: list[dict]) -> dict[str, float]:
+    """benchmark -> points by which the first model stands above (or below) the best of the others, as far as reported."""
+    found = {}
+    for row in rows:
+        first, *others = row["values"]
+        found[row["benchmark"]] = first - max(value for value in others if value is not None)
+    return found
+
+
 def load(name: str) -> Table:
     """Table "table1", "table2", "table3", "table4" or "table6" of the paper."""
     path = FOLDER / f"{name}.yaml"

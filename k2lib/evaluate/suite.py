@@ -5,6 +5,7 @@ evaluates base and instruct models differently.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -65,13 +66,12 @@ def cut_share(played: list[Played]) -> float:
     return sum(one.truncated for one in played) / len(played)
 
 
-def gains(before: Score, after: Score) -> list[float]:
-    """What each item gained; ValueError if the scores are not of the same number of items."""
-    return [late - early for early, late in zip(before.per_item, after.per_item, strict=True)]
+def gains(before: Sequence[float], after: Sequence[float]) -> list[float]:
+    """What each item gained; ValueError if there are not as many before as after."""
+    return [late - early for early, late in zip(before, after, strict=True)]
 
 
-def over_runs(groups: list[list[Score]]) -> dict[str, list[float]]:
-    """{"value", "low", "high"} of each group, one Score a run: Wilson's interval for one run, a bootstrap for several."""
+def over_runs(groups: list[list[Sequence[float]]]) -> dict[str, list[float]]:
+    """{"value", "low", "high"} of each group's outcomes [run][item]: Wilson's interval for one run, a bootstrap for several."""
     one = len(groups[0]) == 1
-    outcomes = [[run.per_item for run in group] for group in groups]
-    return intervals.columns([found[0] if one else found for found in outcomes], "shares" if one else "pairs")
+    return intervals.columns([runs[0] if one else runs for runs in groups], "shares" if one else "pairs")

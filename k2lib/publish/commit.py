@@ -18,7 +18,8 @@ def publish(profile: str, results: Path = RESULTS) -> list[Path]:
     FileNotFoundError when the profile has not been run; ValueError when a ledger lacks its provenance or its notebook
     did not run to its end under `k2 reproduce`.
     """
-    profile = profiles.get(profile).name
+    if profiles.get(profile) is profiles.PUBLISHED:
+        raise ValueError("published pages are drawn from committed results; publish the run of another profile")
     folder = artifacts(profile)
     ledgers = sorted((folder / "ledgers").glob("[0-9][0-9]_*.json"))
     if not ledgers:

@@ -92,10 +92,9 @@ def _row(found: claims.Verdict, linked: set[str], stale: set[str]) -> str:
     old = "<br><span class='quiet'>measured before the code changed</span>" if claim.notebook in stale else ""
     rule = f"accepted when {claim.rule}" if claim.rule else f"to test: {claim.needs}"
     was = "".join(f"<br>until {c.date}: {escape(str(c.rule))}; {escape(c.reason)}" for c in claim.history)
-    measured = table.number(record, claim.rule.level) if claim.rule else "–"
     return (
         f"<tr id='{claim.id}'><td>{escape(claim.claim)}{detail}<br><span class='rule'>{escape(rule)}{was}</span></td>"
-        f"<td class='number'>{escape(measured)}{old}</td><td>{escape(claim.paper)}</td>"
+        f"<td class='number'>{escape(found.measured())}{old}</td><td>{escape(claim.paper)}</td>"
         f"<td class='{found.verdict.replace(' ', '-')}'>{found}</td><td>{escape(claim.section)}</td>"
         f"<td>{_link(claim.notebook, linked)}</td></tr>"
     )

@@ -2,12 +2,9 @@
 
 import plotly.graph_objects as go
 
-from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.publish import table
 from k2lib.report import drawing, figures
-from k2lib.report.book import Book
-from k2lib.report.provenance import versions
 
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
@@ -24,20 +21,9 @@ ARROWS = [arrow.split("-") for arrow in "01-03 02-03 03-06 06-07 07-08 03-04 03-
 WIDE, HIGH = 0.8, 0.5  # of a box, in columns and rows
 
 
-def show_machine(book: Book) -> None:
-    """A small table of the machine, what it does in a second, where and how the kit computes on it, and the versions."""
-    found = machine.record()
-    pace = ", ".join(f"{found['gflops'][dtype]:.0f} in {dtype}" for dtype in machine.DTYPES)
-    lines = [
-        ("processor", f"{found['processor']}, {found['cores']} cores, {found['threads']} threads used"),
-        ("device", found["device"]),
-        ("dense products", f"{pace} (GFLOP/s, measured)"),
-        ("memory", f"{found['bandwidth']:.0f} GB/s (a copy, measured)"),
-        ("so products run in", found["dtype"]),
-        ("profile", book.profile.name),
-        *versions().items(),
-    ]
-    _markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in lines))
+def show_machine(rows: dict[str, str]) -> None:
+    """The machine as a small table."""
+    _markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items()))
 
 
 def show_claims() -> None:
@@ -84,8 +70,7 @@ def shape_figure(config: K2Config) -> go.Figure:
     }
     models = {"this profile": config, "Kimi K2": released}
     sizes = {title: [getattr(model, name) for name in fields.values()] for title, model in models.items()}
-    data = {"labels": list(fields), "bars": sizes}
-    return figures.bars(data, y="size", log_y=True, title="The same parts, other numbers")
+    return figures.bars(list(fields), sizes, y="size", log_y=True, title="The same parts, other numbers")
 
 
 def _markdown(text: str) -> None:

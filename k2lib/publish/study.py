@@ -14,6 +14,8 @@ def run(
 ) -> tuple[Path, Ledger]:
     """Measures what is not cached yet and writes data/results/<machine>/<profile>/<name>.json; ValueError for bad names."""
     size = profiles.get(profile)
+    if size is profiles.PUBLISHED:
+        raise ValueError("the published profile measures nothing; choose smoke, laptop, study or gpu")
     found = stages.study(name, size, seeds, progress=progress)
     study, source = stages.STUDIES[name], provenance(0)
     records = {claim: Record(claim, values, "seeds") for claim, values in study.values(size, found).items()}

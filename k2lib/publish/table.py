@@ -9,24 +9,12 @@ from pathlib import Path
 
 from k2lib.places import ROOT
 from k2lib.report import claims
-from k2lib.report.ledger import Record
 from k2lib.report.results import Evidence, evidence
 from k2lib.store import write_atomic
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
 README = ROOT / "README.md"
 TITLES = {claims.PAPER: "Statements of the paper", claims.CHECK: "Checks of the kit"}
-
-
-def number(record: Record | None, level: float = 0.95) -> str:
-    """The measured number with its interval, sample size and what kind of interval it is."""
-    if record is None:
-        return "–"
-    found = record.interval(level)
-    text = f"{found.value:.4g}"
-    if found.low is None:
-        return text + (f" ({found.kind})" if record.of != "number" else "")
-    return f"{text} [{found.low:.4g}, {found.high:.4g}], n = {found.n} ({found.kind})"
 
 
 def summary(verdicts: list[claims.Verdict]) -> str:
@@ -48,7 +36,7 @@ def terminal(profile: str) -> str:
     rows = [("claim", "ours", "paper", "verdict")]
     for name, found in verdicts.items():
         if found.claim.rule is not None:
-            rows.append((name, number(found.record, found.claim.rule.level), found.claim.paper, str(found)))
+            rows.append((name, found.measured(), found.claim.paper, str(found)))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     counts = [f"{profile}, {title.lower()}: {text}" for title, text in summaries(verdicts).items()]
@@ -79,10 +67,9 @@ def _row(one: Evidence, link: str, origins: list[str]) -> str:
         was = "".join(f"; until {change.date}: {change.rule} ({change.reason})" for change in claim.history)
         since = f" (since {claim.since})" if claim.since else ""
         sentence = f"[{claim.claim}]({link}{claim.notebook}.ipynb)"
-        measured = number(verdict.record, claim.rule.level)
         shown = f"**{verdict}**" if verdict.verdict in claims.GIVEN else str(verdict)
         place = str(origins.index(_origin(one)) + 1) if one.run else ""
-        cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{was}", measured, shown, place]
+        cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{was}", verdict.measured(), shown, place]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

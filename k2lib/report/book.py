@@ -1,13 +1,13 @@
 """A notebook's side of the kit: start, show progress, show figures, record claims, finish.
 
     b = start("03_muonclip", profile, seed)
-    for step in b.progress(range(b.profile.pretrain.steps), "pre-train"): ...
-    b.curves("max_logit", {"x": steps, "lines": {"Muon": logits}}, x="step", y="maximum logit")
+    logits = b.measure("logits", muonclip.logits)  # a function of profile, seed and progress, from k2lib.chapters
+    b.curves("max_logit", steps, {"Muon": logits}, x="step", y="maximum logit")
     b.record("qk-clip-caps-logits", [1.02, 0.99, 1.06], of="seeds")
     b.finish()
 
-`finish` is the one cell whose output nbval compares, so it prints verdicts and sentences, never a measured number. It
-refuses to end while a claim of this notebook is unrecorded: a claim that fails stays in, it cannot be left out.
+`finish` prints the verdicts, each with our value, the paper's and the rule. It refuses to end while a claim of this
+notebook is unrecorded: a claim that fails stays in, it cannot be left out.
 """
 
 import json
@@ -17,33 +17,72 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from k2lib import machine, profiles
+from k2lib import closure, machine, profiles
 from k2lib.places import artifacts
-from k2lib.report import claims, figures, ledger, picture, progress, results
+from k2lib.progress import Progress
+from k2lib.report import claims, figures, ledger, picture, progress, results, show
 from k2lib.report.provenance import provenance
 from k2lib.store import write_atomic
 
+NAME = r"[a-z0-9_]+"  # of a figure or of something measured
+MEASURED_DIGITS = 6  # what a page computes from measured numbers is then the same wherever it is computed
+
 
 class Book:
-    """One run of one notebook. `profile`, `seed` and `artifacts` (a folder for its own files) are there to be read."""
+    """One run of one notebook. `profile`, `seed` and `artifacts` (a folder for its own files) are there to be read.
+
+    Under "published" it runs nothing: `source` is the committed ledger that its page is drawn from, `profile` that run's.
+    """
 
     def __init__(self, notebook: str, profile: str, seed: int):
         if not re.fullmatch(r"\d\d_[a-z0-9_]+", notebook):
             raise ValueError(f"a notebook is named like '03_muonclip', not {notebook!r}")
-        self.profile = profiles.get(profile)
+        self.profile, self.source = profiles.get(profile), None
+        if self.profile is profiles.PUBLISHED:
+            run, self.source = results.published(notebook)
+            self.profile = profiles.get(run.profile)
         self.notebook, self.seed = notebook, seed
         self.artifacts: Path = artifacts(profile)
         self.artifacts.mkdir(parents=True, exist_ok=True)
-        self._ledger = ledger.Ledger(notebook, profile, seed)
+        self._ledger = ledger.Ledger(notebook, self.profile.name, seed)
+        self._path = ledger.ledger_path(notebook, profile)
         self._started = time.monotonic()
 
     def progress(self, iterable: Iterable, desc: str, total: int | None = None) -> Iterator:
         """The items of `iterable`, with a bar for whoever is waiting (see k2lib.report.progress)."""
         return progress.progress(iterable, desc, total)
 
+    def measure(self, name: str, function: Callable[[profiles.Profile, int, Progress], object]) -> object:
+        """What `function(profile, seed, progress)` gives, as plain JSON, kept in the ledger under `name`.
+
+        Under "published" the committed result is read instead, and where the code behind it has changed since then, the
+        page says so. ValueError for a name that was used before, a function of the notebook's own (what a page shows is
+        measured by the library, where it is tested), or a result that the committed run lacks.
+        """
+        if not re.fullmatch(NAME, name) or name in self._ledger.measured:
+            raise ValueError(f"measure {name!r}: give each one of {self.notebook} its own name from a-z, 0-9 and _")
+        if not function.__module__.startswith("k2lib.") or "<" in function.__qualname__:
+            raise ValueError(f"measure {name!r}: {function.__qualname__} is not a function of k2lib; move it there")
+        entry = {"code": closure.of_function(function)}
+        if self.source:
+            entry = self._committed(name, **entry)
+        else:
+            entry["value"] = ledger.plain(function(self.profile, self.seed, self.progress), MEASURED_DIGITS)
+        self._ledger.measured[name] = entry
+        return entry["value"]
+
+    def _committed(self, name: str, code: str) -> dict:
+        entry = self.source.measured.get(name)
+        if entry is None:
+            commands = f"`k2 reproduce --profile {self.profile.name} --only {self.notebook[:2]}` and `k2 publish`"
+            raise ValueError(f"the committed run of {self.notebook} has not measured {name!r}; {commands} do")
+        if entry["code"] != code:
+            print(f"({name}: the code that measured this has changed since)")
+        return entry
+
     def show(self, figure, name: str) -> None:
         """Displays a plotly figure, interactive in JupyterLab and a picture on GitHub, under a unique name."""
-        if not re.fullmatch(r"[a-z0-9_]+", name) or name in self._ledger.figures:
+        if not re.fullmatch(NAME, name) or name in self._ledger.figures:
             raise ValueError(f"figure {name!r}: give each figure of {self.notebook} its own name from a-z, 0-9 and _")
         from IPython.display import display
 
@@ -54,36 +93,23 @@ class Book:
         write_atomic(self.artifacts / "figures" / self.notebook / f"{name}.json", json.dumps(content))
         self._ledger.figures.append(name)
 
-    def curves(self, name: str, data: dict, *, compare: bool = True, **how: object) -> None:
-        """Keeps `data` as series `name` and shows it as `figures.curves` draws it, settings `how`.
+    def curves(self, name: str, xs: Iterable, lines: dict, **how: object) -> None:
+        """Shows {line: numbers} over `xs` as `figures.curves` draws them, settings `how`."""
+        self.show(figures.curves(_plain(xs), ledger.plain(lines), **how), name)
 
-        Beside it, dotted, what other machines published under that name, unless `compare` is False: where every machine
-        computes the same there is nothing to compare.
-        """
-        self._draw(figures.curves, name, data, compare, how)
+    def bars(self, name: str, labels: Iterable, bars: dict | None = None, *, y: str, **how: object) -> None:
+        """Shows {group: numbers} over `labels` as `figures.bars` draws them, or {label: number}, a bar each."""
+        bars = {y: list(labels.values())} if bars is None else bars
+        self.show(figures.bars(_plain(labels), ledger.plain(bars), y=y, **how), name)
 
-    def bars(self, name: str, data: dict, *, y: str, compare: bool = True, **how: object) -> None:
-        """The same with `figures.bars`; {label: number} will do where there is one bar a label."""
-        data = data if "bars" in data else {"labels": list(data), "bars": {y: list(data.values())}}
-        self._draw(figures.bars, name, data, compare, {"y": y} | how)
-
-    def points(self, name: str, data: dict, **how: object) -> None:
-        """Keeps points as series `name` and shows them as `figures.points` draws them."""
-        self.show(figures.points(self._keep(name, data), **how), name)
+    def points(self, name: str, groups: dict, **how: object) -> None:
+        """Shows points as `figures.points` draws them."""
+        self.show(figures.points(ledger.plain(groups), **how), name)
 
     def heatmap(self, name: str, rows: dict, **how: object) -> None:
-        """Keeps rows, label -> values, as series `name` and shows them as `figures.heatmap` draws them."""
-        kept = self._keep(name, rows)
-        self.show(figures.heatmap(list(kept.values()), rows=list(kept), **how), name)
-
-    def _draw(self, draw: Callable, name: str, data: dict, compare: bool, how: dict) -> None:
-        references = results.references(self.notebook, name) if compare else []
-        self.show(draw(self._keep(name, data), references=references, **how), name)
-
-    def _keep(self, name: str, data: dict) -> dict:
-        """The data as the ledger keeps it: plain lists, rounded."""
-        self._ledger.series[name] = ledger.plain(data)
-        return self._ledger.series[name]
+        """Shows rows, label -> values, as `figures.heatmap` draws them."""
+        rows = ledger.plain(rows)
+        self.show(figures.heatmap(list(rows.values()), rows=list(rows), **how), name)
 
     def metric(self, name: str, value: float) -> None:
         """A number that is no claim but should not drift unseen, such as a final loss."""
@@ -108,15 +134,18 @@ class Book:
         missing = [claim.id for claim in own if claim.id not in self._ledger.records]
         if missing:
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}, which claims.yaml gives to it")
-        lines = []
-        for claim in own:
-            verdict = claim.judge(self._ledger.records[claim.id], self.profile.name)
-            lines.append(f"{verdict}: {claim.claim} [{claim.id}, section {claim.section}]")
+        verdicts = claims.judge_all(self._ledger.records, self.profile.name)
         self._ledger.seconds = round(time.monotonic() - self._started, 1)
-        self._ledger.provenance = provenance(self.seed)
-        self._ledger.save(ledger.ledger_path(self.notebook, self.profile.name))
+        self._ledger.provenance = self.source.provenance if self.source else provenance(self.seed)
+        self._ledger.save(self._path)
         claims._current = None
-        print("\n".join(lines) if lines else f"{self.notebook} finished; it tests no claim of its own")
+        lines = [verdicts[claim.id].sentence() for claim in own]
+        print("\n\n".join(lines) if lines else f"{self.notebook} finished; it tests no claim of its own")
+
+
+def _plain(values: Iterable) -> list:
+    """As a list of plain numbers or words; a dict gives its keys."""
+    return ledger.plain(values if hasattr(values, "tolist") else list(values))
 
 
 def start(notebook: str, profile: str = "smoke", seed: int = 0) -> Book:
@@ -130,4 +159,6 @@ def start(notebook: str, profile: str = "smoke", seed: int = 0) -> Book:
     torch.manual_seed(seed)
     torch.set_num_threads(machine.threads(most=profiles.get(profile).threads))
     claims._current = book
+    if book.source:
+        show.origin(book.source)
     return book

@@ -101,6 +101,23 @@ class Verdict:
         apart = self.record.interval().value / self.claim.rule.bound - 1
         return f"{DIFFERS} by {100 * abs(apart):.1f}%"
 
+    def measured(self) -> str:
+        """The measured number with its interval, sample size and what kind of interval it is; "–" where there is none."""
+        if self.record is None or self.claim.rule is None:
+            return "–"
+        found = self.record.interval(self.claim.rule.level)
+        if found.low is None:
+            return f"{found.value:.4g}" + (f" ({found.kind})" if self.record.of != "number" else "")
+        return f"{found.value:.4g} [{found.low:.4g}, {found.high:.4g}], n = {found.n} ({found.kind})"
+
+    def sentence(self) -> str:
+        """The verdict as a page ends with it: the claim, our value, the paper's, the rule."""
+        claim = self.claim
+        return (
+            f"{self}: {claim.claim} [{claim.id}, section {claim.section}]\n"
+            f"    measured {self.measured()}; paper: {claim.paper}; holds if {claim.rule}"
+        )
+
 
 def load(path: Path = CLAIMS_FILE) -> list[Claim]:
     """All entries in the order of the file; ValueError naming the entry and field that cannot be understood."""
@@ -152,12 +169,17 @@ def find(id: str) -> Claim:
 
 
 def verdicts(profile: str) -> dict[str, Verdict]:
-    """claim id -> Verdict for every claim, from the ledgers in artifacts/<profile>/; "not run" where there is none."""
-    profile, records = profiles.get(profile).name, {}
+    """claim id -> Verdict for every claim, from the ledgers in artifacts/<profile>/; "not run" where there is none.
+
+    Each ledger is judged at the profile that measured it, which is another one for a published page.
+    """
+    found = judge_all({}, profiles.get(profile).name)
     for notebook in {claim.notebook for claim in load()} - {""}:
         path = ledger_path(notebook, profile)
-        records |= Ledger.load(path).records if path.exists() else {}
-    return judge_all(records, profile)
+        if path.exists():
+            ledger = Ledger.load(path)
+            found |= {id: judged for id, judged in judge_all(ledger.records, ledger.profile).items() if judged.record}
+    return found
 
 
 def judge_all(records: dict[str, Record], profile: str) -> dict[str, Verdict]:

@@ -8,21 +8,12 @@ from operator import itemgetter
 
 import plotly.graph_objects as go
 
-from k2lib.report.results import Reference
-
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-DASHES = {"dot": "┈┈", "dashdot": "─·─", "longdash": "── ──"}  # of the references, in order, as lines …
-MARKS = {"diamond": "◇", "square": "□", "triangle-up": "△"}  # … and on bars
-WIDTH, HEIGHT, TOP, BOTTOM, LEFT = 720, 390, 76, 55, 70
+WIDTH, HEIGHT, TOP, BOTTOM, LEFT = 720, 370, 56, 55, 70
 FONT = {"family": "DejaVu Sans, Verdana, sans-serif", "size": 12}
 LETTER, LINE = 7, 16  # pixels that a letter and a line of ticks take, a little generously
 MOST_POINTS = 150  # of one line; more are thinned
 GAP = 15 / (HEIGHT - TOP - BOTTOM)  # between two labels, as a share of the axis
-
-
-def xs(data: dict, name: str) -> list:
-    """The x of one line: its own, or everyone's."""
-    return data["x"][name] if isinstance(data["x"], dict) else data["x"]
 
 
 def runs(lines: Sequence) -> list[list[float]]:
@@ -103,18 +94,6 @@ def whiskers(bar: dict) -> dict | None:
     return look | {"array": up, "arrayminus": down}
 
 
-def marks(
-    figure: go.Figure, labels: list, offset: float, reference: Reference, name: str, colour: str, which: int
-) -> None:
-    """A reference's values as hollow marks at its bars."""
-    values = dict(zip(reference.data["labels"], bar(reference.data["bars"][name])["value"], strict=True))
-    places = [place for place, label in enumerate(labels) if label in values]
-    at = {"x": [place + offset for place in places], "y": [values[labels[place]] for place in places]}
-    look = {"symbol": list(MARKS)[which % len(MARKS)], "size": 10, "color": "white"}
-    look |= {"line": {"color": colour, "width": 2}}
-    figure.add_scatter(**at, mode="markers", name=f"{name}, {reference.label}", showlegend=False, marker=look)
-
-
 def categories(figure: go.Figure, labels: list[str]) -> None:
     """Every label whole beneath its place: broken into lines where there is room for words, else upright; the figure grows."""
     wide = int((WIDTH - LEFT - 20) / max(1, len(labels)) / LETTER)
@@ -135,14 +114,10 @@ def stroke(figure: go.Figure, place: int, value: float, height: float) -> None:
     figure.add_annotation(x=place + 0.45, y=height, text=f"paper {value:g}", **look)
 
 
-def style(figure: go.Figure, title: str, x: str, y: str, references: Sequence[Reference], right: int) -> None:
-    """Titles, axes and margins; below the title, where the references ran."""
-    marked = any(trace.type == "scatter" and trace.mode == "markers" for trace in figure.data)
-    signs = MARKS.values() if marked else DASHES.values()
-    where = " &nbsp; ".join(f"{sign} {reference.label}" for sign, reference in zip(signs, references, strict=False))
+def style(figure: go.Figure, title: str, x: str, y: str, right: int) -> None:
+    """Titles, axes and margins."""
     at = {"x": 0, "xref": "paper", "y": 1, "yref": "paper", "xanchor": "left", "yanchor": "bottom", "showarrow": False}
-    figure.add_annotation(text=f"<b>{title}</b>", yshift=46, font={"size": 14, "color": "#222222"}, **at)
-    figure.add_annotation(text=where, yshift=26, font={"size": 11, "color": "#555555"}, **at)
+    figure.add_annotation(text=f"<b>{title}</b>", yshift=26, font={"size": 14, "color": "#222222"}, **at)
     margin = {"l": LEFT, "r": right, "t": TOP, "b": BOTTOM}
     size = {"width": WIDTH, "height": HEIGHT, "autosize": False, "margin": margin, "font": FONT}
     figure.update_layout(plot_bgcolor="white", paper_bgcolor="white", hovermode="closest", **size)

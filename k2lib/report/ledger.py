@@ -1,4 +1,4 @@
-"""The file a notebook leaves: what it recorded for its claims, the data behind its figures, and who measured it.
+"""The file a notebook leaves: what it measured, what it recorded for its claims, and who measured it.
 
 `artifacts/<profile>/ledgers/<notebook>.json`. It holds measurements and no verdicts: those follow from the rules of
 claims.yaml whenever somebody reads, so a rule and a stored verdict can never disagree.
@@ -46,7 +46,9 @@ class Ledger:
     seed: int = 0
     records: dict[str, Record] = field(default_factory=dict)
     metrics: dict[str, float] = field(default_factory=dict)  # watched for drift, not claims
-    series: dict[str, dict] = field(default_factory=dict)  # the data behind the figures
+    measured: dict[str, dict] = field(
+        default_factory=dict
+    )  # name -> {"value": plain JSON, "code": hash of what gave it}
     figures: list[str] = field(default_factory=list)  # names, in the order shown
     seconds: float = 0.0
     provenance: dict = field(default_factory=dict)
@@ -94,6 +96,6 @@ def plain(value: object, digits: int = 5) -> object:
         return significant(value, digits) if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(key): plain(item, digits) for key, item in value.items()}
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple | range):
         return [plain(item, digits) for item in value]
-    raise ValueError(f"a series holds numbers, strings, lists and dicts, not {type(value).__name__}: {value!r}")
+    raise ValueError(f"what is measured holds numbers, strings, lists and dicts, not {type(value).__name__}: {value!r}")

@@ -1,7 +1,7 @@
 """Committed results of other runs: `data/results/<machine>/<profile>/`, one ledger a notebook (NN.json) or study (name.json).
 
-`k2 publish` and `k2 study` put them there. A notebook draws its own run beside them, so that a reader on GitHub, who sees the outputs
-of a smoke run, sees the evidence of a laptop's or a GPU's too, labelled with profile, machine and date.
+`k2 publish` and `k2 study` put them there. The committed pages are drawn from them, and the tables of claims take from
+them, claim by claim, the strongest evidence.
 """
 
 import re
@@ -14,21 +14,6 @@ from k2lib.report import claims
 from k2lib.report.ledger import Ledger
 
 RESULTS = DATA / "results"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The committed data of one figure, and where it was measured."""
-
-    profile: str
-    machine: str
-    date: str
-    data: dict
-
-    @property
-    def label(self) -> str:
-        """Such as "laptop · AMD EPYC 9R14, 2 cores · 2026-11-24"."""
-        return f"{self.profile} · {self.machine} · {self.date}"
 
 
 @dataclass(frozen=True)
@@ -80,17 +65,19 @@ def machine_folder(provenance: dict) -> str:
     return re.sub(r"[^a-z0-9]+", "-", " ".join(parts).lower()).strip("-")
 
 
-def references(notebook: str, name: str, root: Path | None = None) -> list[Reference]:
-    """The committed series `name` of the notebook, from every profile that published it, in their order."""
-    found = []
-    for run in runs(root=root):
-        ledger = run.ledger(notebook)
-        if ledger and name in ledger.series:
-            source = ledger.provenance
-            gpu = source.get("device", "CPU")
-            machine = source["machine"] if gpu == "CPU" else gpu
-            found.append(Reference(run.profile, machine, source["date"], ledger.series[name]))
-    return found
+def published(notebook: str, root: Path | None = None) -> tuple[Run, Ledger]:
+    """The committed run that the notebook's page is drawn from: of the largest profile that has one, the newest.
+
+    FileNotFoundError saying what to run where none has measured what a page shows.
+    """
+    found = [(run, ledger) for run in runs(root=root) if (ledger := run.ledger(notebook)) and ledger.measured]
+    if not found:
+        raise FileNotFoundError(
+            f'no committed run of {notebook}: `k2 reproduce --profile laptop` and `k2 publish` make one, profile = "smoke" '
+            "runs it at once"
+        )
+    largest = found[-1][0].profile
+    return max((pair for pair in found if pair[0].profile == largest), key=lambda pair: pair[1].provenance["date"])
 
 
 def evidence(root: Path | None = None) -> dict[str, Evidence]:

@@ -1,21 +1,32 @@
-"""Synthetic data shown in notebooks: rewrites side by side, a conversation, problems. Model text is always shown as text."""
+"""What notebooks show beside figures: the run behind a page, rewrites, a conversation, problems. Model text is shown as text."""
 
 import re
 
-from k2lib.synth.rephrase import Rephrasing, differences
+from k2lib.report.ledger import Ledger
+from k2lib.synth.rephrase import differences
 
 LONGEST = 1200  # characters of one passage
 
 
-def side_by_side(source: str, rewrites: list[Rephrasing]) -> None:
-    """Displays a table of the source, its rewrites and their verdicts."""
+def origin(ledger: Ledger) -> None:
+    """Displays which run a page is drawn from."""
+    source = ledger.provenance
+    where = source["machine"] if source["device"] == "CPU" else source["device"]
+    _display(
+        f"**Drawn from a committed run**: profile `{ledger.profile}` on {where} in {source['measured']['dtype']}, "
+        f"{source['date']}, commit `{source['commit']}`. Nothing is trained here; with another `profile` the page measures anew."
+    )
+
+
+def side_by_side(source: str, rewrites: list[dict]) -> None:
+    """Displays a table of the source, its rewrites {"style", "model", "text", "reasons"} and their verdicts."""
     rows = ["| style | text | verdict |", "|---|---|---|", f"| *source* | {inert(source)} | |"]
     for version in rewrites:
         marked = " ".join(
-            f"**{inert(word)}**" if new else inert(word) for word, new in differences(source, version.text[:LONGEST])
+            f"**{inert(word)}**" if new else inert(word) for word, new in differences(source, version["text"][:LONGEST])
         )
-        verdict = "faithful" if version.verdict.faithful else "; ".join(map(inert, version.verdict.reasons))
-        rows.append(f"| {version.style} ({inert(version.model)}) | {marked} | {verdict} |")
+        verdict = "; ".join(map(inert, version["reasons"])) or "faithful"
+        rows.append(f"| {version['style']} ({inert(version['model'])}) | {marked} | {verdict} |")
     _display("\n".join(rows))
 
 
@@ -30,12 +41,11 @@ def conversation(row: dict) -> None:
     _display("\n".join([*rows, f"| *declared tools* | {inert(tools)} |"]))
 
 
-def problems(found: list) -> None:
-    """Displays the questions of verifiable problems."""
+def problems(found: list[dict]) -> None:
+    """Displays the questions of verifiable problems {"kind", "asks", "tools"}."""
     rows = ["| kind | the user says | tools |", "|---|---|---|"]
     for problem in found:
-        tools = ", ".join(spec["function"]["name"] for spec in problem.tools)
-        rows.append(f"| {problem.kind} | {inert(problem.messages[-1]['content'])} | {inert(tools)} |")
+        rows.append(f"| {problem['kind']} | {inert(problem['asks'])} | {inert(', '.join(problem['tools']))} |")
     _display("\n".join(rows))
 
 

@@ -16,7 +16,7 @@ from k2lib.bench import memory as frontier
 from k2lib.config import K2Config
 from k2lib.gym.tool_use import ToolUse
 from k2lib.model import accounting
-from k2lib.profiles import Profile
+from k2lib.profiles import PUBLISHED, Profile
 from k2lib.rl.policy import PIECE
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
 from k2lib.studies.fp8 import ARMS
@@ -71,7 +71,9 @@ def work(profile: Profile) -> dict[str, Work]:
 
 
 def seconds(profile: Profile) -> dict[str, float]:
-    """Expected seconds of each notebook on this machine."""
+    """Expected seconds of each notebook on this machine; {} for the published pages, which run nothing."""
+    if profile is PUBLISHED:
+        return {}
     where, config = machine.device(), stages.config(profile)
     rates, dtype = machine.rates(where, machine.threads(most=profile.threads)), machine.compute_dtype(where)
     pace = SHARE[dtype] * 1e9 * rates.gflops[dtype]

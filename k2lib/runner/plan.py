@@ -76,7 +76,12 @@ def steps(profile: str, folder: Path = NOTEBOOKS, seed: int = 0) -> list[Step]:
     if not paths:
         raise FileNotFoundError(f"no notebook named like 00_overview.ipynb in {folder}; run from a full checkout")
     sizes = json.dumps(asdict(profiles.get(profile)), default=str)
-    shared = [_surroundings(), sizes, json.dumps(machine.arithmetic()), str(seed)]
+    shared = [
+        _surroundings(with_results=profile == profiles.PUBLISHED.name),
+        sizes,
+        json.dumps(machine.arithmetic()),
+        str(seed),
+    ]
     found = []
     for path in paths:
         cells = code_cells(path)
@@ -107,13 +112,13 @@ def _matches(name: str, wish: str) -> bool:
     return name == wish.removesuffix(".ipynb") or name.split("_")[0] == wish
 
 
-def _surroundings() -> str:
-    """Digest of what decides the results of every notebook: versions, data, the user's settings and corpus."""
+def _surroundings(with_results: bool) -> str:
+    """Digest of what decides every notebook's results: versions, data (committed results, too, if wanted), the user's settings."""
     parts = [platform.python_version(), importlib.metadata.version("torch")]
     for folder in (DATA, KERNELS):
         for path in sorted(folder.rglob("*")):
             relative = path.relative_to(folder).as_posix()
-            if path.is_file() and not relative.startswith("results/"):
+            if path.is_file() and (with_results or not relative.startswith("results/")):
                 parts += [relative, hashlib.sha256(path.read_bytes()).hexdigest()]
     parts += [f"{name}={os.environ.get(name, '')}" for name in SETTINGS]
     corpus = os.environ.get("K2_CORPUS")

@@ -98,13 +98,11 @@ def test_published_tables_are_the_papers():
 
 
 def test_gains_are_item_by_item_and_bars_take_every_run():
-    def score(*outcomes):
-        return suite.share("any", list(outcomes), 0.0)
-
-    before, after = score(0.0, 1.0, 0.0, 0.5), score(1.0, 1.0, 0.0, 0.0)
+    before, after = [0.0, 1.0, 0.0, 0.5], [1.0, 1.0, 0.0, 0.0]
     assert suite.gains(before, after) == [1.0, 0.0, 0.0, -0.5]
     with pytest.raises(ValueError):
-        suite.gains(before, score(1.0))
+        suite.gains(before, [1.0])
     one, both = suite.over_runs([[after]]), suite.over_runs([[before, after]])
-    assert (one["value"], one["low"], one["high"]) == ([after.value], [after.low], [after.high])
-    assert both["value"] == [(before.value + after.value) / 2] and both["low"] < both["value"] < both["high"]
+    wilson = suite.share("any", after, 0.0)
+    assert (one["value"], one["low"], one["high"]) == ([wilson.value], [wilson.low], [wilson.high])
+    assert both["value"] == [(0.375 + 0.5) / 2] and both["low"] < both["value"] < both["high"]

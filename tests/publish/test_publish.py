@@ -1,7 +1,6 @@
 """What leaves a run: the page, the committed results, README's table."""
 
 import dataclasses
-import json
 import re
 
 import pytest
@@ -10,7 +9,7 @@ from k2lib import stages
 from k2lib.publish import commit, html, pages, study, table
 from k2lib.report import claims, start
 from k2lib.report.ledger import Ledger, Record
-from k2lib.report.results import evidence, machine_folder, references, runs
+from k2lib.report.results import evidence, machine_folder, published
 from k2lib.runner import reproduce
 from k2lib.runner.plan import steps
 
@@ -22,7 +21,7 @@ def run(artifacts, monkeypatch):
     """A finished run of notebook 02 with one figure, as if `k2 reproduce` had made it."""
     monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
     book = start("02_moe_architecture", "smoke", 0)
-    book.bars("shapes", {"labels": ["a"], "bars": {"b": [1.0]}}, y="numbers")
+    book.bars("shapes", {"a": 1.0}, y="numbers")
     book.record("architecture-parity", 3e-6, detail="largest of <8> batches")
     book.record("deepseek-total-parameters", 671.03)
     book.record("k2-total-parameters", 1.026)
@@ -65,16 +64,15 @@ def test_an_executed_notebook_becomes_a_page_with_interactive_figures(make, arti
     assert steps("smoke", path.parent)[0].is_done()
 
 
-def test_published_results_keep_their_provenance_and_are_found_as_references(run, tmp_path):
+def test_published_results_keep_their_provenance(run, tmp_path):
     written = commit.publish("smoke", tmp_path / "results")
     ledger = Ledger.load(written[0])
     assert written == [tmp_path / "results" / machine_folder(ledger.provenance) / "smoke" / "02.json"]
     assert {"command", "commit", "machine", "device", "versions", "seed", "date"} <= set(ledger.provenance)
-    found = references("02_moe_architecture", "shapes", tmp_path / "results")
-    assert [reference.profile for reference in found] == ["smoke"]
-    assert found[0].data == {"labels": ["a"], "bars": {"b": [1.0]}}
-    assert found[0].label.startswith("smoke · ") and found[0].date in found[0].label
-    assert references("02_moe_architecture", "other", tmp_path / "results") == []
+    with pytest.raises(ValueError, match="publish the run of another profile"):
+        commit.publish("published", tmp_path / "results")
+    with pytest.raises(ValueError, match="the published profile measures nothing"):
+        study.run("clip", "published", results=tmp_path / "results")
     assert evidence(tmp_path / "results")["architecture-parity"].run is None  # smoke is no evidence
 
 
@@ -99,13 +97,25 @@ def test_the_strongest_run_is_the_evidence(run, tmp_path):
     assert (found.run.profile, found.verdict.verdict) == ("gpu", claims.FAILED)  # the largest profile
 
 
-def test_a_gpus_result_is_labelled_with_the_gpu(run, tmp_path):
-    commit.publish("smoke", tmp_path / "results")
-    path = runs("smoke", tmp_path / "results")[0].path("02_moe_architecture")
-    content = json.loads(path.read_text())
-    content["provenance"]["device"] = "NVIDIA H200"
-    path.write_text(json.dumps(content))
-    assert " · NVIDIA H200 · " in references("02_moe_architecture", "shapes", tmp_path / "results")[0].label
+def test_a_page_is_drawn_from_the_largest_run_that_measured_and_there_from_the_newest(tmp_path):
+    def add(machine, profile, date, measured):
+        ledger = Ledger("05_parallelism", profile, measured=measured, provenance={"date": date})
+        ledger.save(tmp_path / machine / profile / "05.json")
+
+    with pytest.raises(FileNotFoundError, match="no committed run of 05_parallelism"):
+        published("05_parallelism", tmp_path)
+    runs_value = {"runs": {"value": 1, "code": "c"}}
+    for machine, profile, date, measured, chosen in (
+        ("a", "smoke", "2026-01-09", runs_value, ("a", "smoke")),
+        ("a", "laptop", "2026-01-02", runs_value, ("a", "laptop")),
+        ("b", "laptop", "2026-01-03", runs_value, ("b", "laptop")),
+        ("c", "laptop", "2026-01-01", runs_value, ("b", "laptop")),
+        ("c", "gpu", "2026-01-09", {}, ("b", "laptop")),
+        ("a", "study", "2026-01-01", runs_value, ("a", "study")),
+    ):
+        add(machine, profile, date, measured)
+        run, ledger = published("05_parallelism", tmp_path)
+        assert (run.machine, run.profile) == chosen and ledger.provenance["date"]
 
 
 def test_a_machine_is_named_by_its_processor_or_gpu_and_its_arithmetic():
@@ -133,7 +143,7 @@ def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, mo
     assert "| 1.026 | **differs by 1.3%** | 1 |" in text and "| 40 | **differs by 22.7%** | 1 |" in text
     assert re.search(r"rounds to 1\.04 \(since \w+\); until 2026-11-25: within 2% of 1\.04 \(", text)
     assert re.search(r"\| 0\.83 \| within 10% of 0\.83 \(since \w+\) \| 0\.84 \| \*\*reproduced\*\* \| 1 \|", text)
-    assert "### Statements of the paper\n\n1 reproduced, 2 differs, " in text
+    assert "### Statements of the paper\n\n2 reproduced, 2 differs, " in text
     assert "### Checks of the kit\n\n1 holds, " in text and f"1. laptop, {ledger.provenance['machine']}" in text
     assert "| *to test: five arms, several seeds* | – | untested |  |" in text
     readme = tmp_path / "README.md"
@@ -150,7 +160,7 @@ def test_readmes_table_is_generated_from_the_committed_results(run, tmp_path, mo
 def test_the_terminals_table_counts_the_verdicts(run):
     text = table.terminal("smoke")
     assert re.search(r"^architecture-parity +3e-06 +0 +holds$", text, re.MULTILINE)
-    assert "smoke, statements of the paper: 1 reproduced, 2 differs, " in text
+    assert "smoke, statements of the paper: 2 reproduced, 2 differs, " in text
     assert "smoke, checks of the kit: 1 holds, " in text and "sparsity-lowers-loss" not in text
 
 

@@ -2,20 +2,21 @@
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
 import torch
 
+from k2lib import closure
 from k2lib.report import claims, drawing, figures, picture, start
-from k2lib.report.ledger import Ledger, ledger_path
+from k2lib.report.ledger import Ledger, Record, ledger_path
 from k2lib.report.progress import progress
 from k2lib.report.provenance import provenance
-from k2lib.report.results import Reference
 
 pytestmark = pytest.mark.usefixtures("artifacts")
 
-CURVE = {"x": [0, 1, 2], "lines": {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}}
+CURVE = [0, 1, 2], {"Muon": [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0]], "MuonClip": [1.0, 1.5, 1.6]}
 
 
 def recorded(book):
@@ -34,26 +35,16 @@ def shown(monkeypatch):
 
 def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts, shown, capsys):
     book = recorded(start("03_muonclip", "smoke", 3))
-    book.curves("curve", CURVE, x="step", y="logit")
+    book.curves("curve", *CURVE, x="step", y="logit")
     book.metric("loss", 2.5)
     book.finish()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == len(claims.of_notebook("03_muonclip"))
+    assert len(lines) == 3 * len(claims.of_notebook("03_muonclip")) - 1  # verdict, numbers, an empty line
     assert lines[0].startswith("not tested at this size: ")
+    assert re.match(r" +measured 1 \[.*, 2\.\d+\], n = 3 \(95%, .*\); paper: .*; holds if ", lines[1])
     ledger = Ledger.load(ledger_path("03_muonclip", "smoke"))
-    assert ledger.seed == 3 and ledger.metrics == {"loss": 2.5} and ledger.series["curve"] == CURVE
+    assert ledger.seed == 3 and ledger.metrics == {"loss": 2.5} and ledger.figures == ["curve"]
     assert {"command", "commit", "machine", "device", "measured", "versions", "seed", "date"} <= set(ledger.provenance)
-
-
-def test_what_finish_prints_does_not_depend_on_what_was_measured(artifacts, capsys):
-    texts = []
-    for value in (1.0, 1.234):
-        book = start("03_muonclip", "smoke", 0)
-        for claim in claims.of_notebook(book.notebook):
-            book.record(claim.id, [value] * 3, of="seeds")
-        book.finish()
-        texts.append(capsys.readouterr().out)
-    assert texts[0] == texts[1]
 
 
 def test_finish_refuses_while_a_claim_is_unrecorded(artifacts):
@@ -115,62 +106,119 @@ def test_show_displays_plain_rounded_json_and_needs_a_new_name(artifacts, shown)
 @pytest.mark.skipif(picture.browser() is None, reason="no Chromium: figures have no pictures")
 def test_a_picture_is_drawn_when_asked_for(monkeypatch):
     monkeypatch.setenv("K2_PNG", "1")
-    png = picture.png(picture.content(figures.curves(CURVE, x="step", y="logit")))
+    png = picture.png(picture.content(figures.curves(*CURVE, x="step", y="logit")))
     assert png.startswith("iVBORw0KGgo")
 
 
-def test_a_figure_is_named_once_and_drawn_beside_what_others_published(artifacts, shown, monkeypatch):
-    far = Reference("laptop", "a machine", "2026-01-31", {"labels": ["a"], "bars": {"count": [3.0]}})
-    monkeypatch.setattr("k2lib.report.results.references", lambda notebook, name: [far] if name == "pool" else [])
+def test_a_figure_is_named_once_and_takes_arrays_and_a_bar_a_label(artifacts, shown):
     book = start("03_muonclip", "smoke", 0)
     book.bars("pool", {"a": 1, "b": torch.tensor(2.0)}, y="count")
-    book.bars("exact", {"labels": ["a"], "bars": {"x": [1.0]}}, y="count", compare=False)
+    book.curves("line", torch.arange(2), {"x": np.array([1 / 3, 2.0])}, x="step", y="loss")
     book.heatmap("heat", {"row": torch.ones(2)}, x="x", y="y", unit="u")
-    assert book._ledger.series["pool"] == {"labels": ["a", "b"], "bars": {"count": [1, 2.0]}}
-    assert book._ledger.figures == ["pool", "exact", "heat"] and book._ledger.series["heat"] == {"row": [1.0, 1.0]}
-    names = [[trace.get("name") for trace in data[picture.MIMETYPE]["data"]] for data in shown]
-    assert names[:2] == [["count", "count, laptop · a machine · 2026-01-31"], ["x"]]
+    assert book._ledger.figures == ["pool", "line", "heat"]
+    bars, line, heat = [data[picture.MIMETYPE]["data"][0] for data in shown]
+    assert (bars["y"], line["x"], line["y"], heat["z"]) == ([1, 2.0], [0, 1], [0.3333, 2.0], [[1.0, 1.0]])
     with pytest.raises(ValueError, match="its own name"):
         book.bars("pool", {"a": 1}, y="count")
 
 
-def test_curves_draw_seeds_thin_references_dotted_and_the_papers_value_dashed():
-    reference = Reference("laptop", "a machine, 2 cores", "2026-01-31", {"x": [0, 1], "lines": {"Muon": [3.0, 9.0]}})
-    figure = figures.curves(CURVE, x="step", y="logit", paper={"τ = 3": 3.0}, references=[reference], title="T")
+def test_what_is_measured_is_plain_rounded_and_kept_with_the_hash_of_its_code(artifacts):
+    book = start("05_parallelism", "smoke", 3)
+    assert book.measure("given", given) == {"seed": 3, "third": 0.333333, "pair": [1.0, 2.0]}
+    kept = book._ledger.measured["given"]
+    assert kept == {"value": {"seed": 3, "third": 0.333333, "pair": [1.0, 2.0]}, "code": closure.of_function(given)}
+    with pytest.raises(ValueError, match="its own name"):
+        book.measure("given", given)
+    with pytest.raises(ValueError, match="not a function of k2lib; move it there"):
+        book.measure("inside", lambda profile, seed, progress: 1)
+
+
+def given(profile, seed, progress):
+    assert list(progress(range(3), "look", 3)) == [0, 1, 2]
+    return {"seed": seed, "third": 1 / 3, "pair": torch.tensor([1.0, 2.0])}
+
+
+given.__module__ = "k2lib.intervals"  # as if it stood there
+
+
+@pytest.fixture
+def committed(tmp_path, monkeypatch):
+    """A laptop's committed run of notebook 05, and what a page displayed."""
+    monkeypatch.setattr("k2lib.report.results.RESULTS", tmp_path)
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: shown.append(data))
+    provenance = {"machine": "a machine, 2 cores", "device": "CPU", "measured": {"dtype": "float32"}}
+    provenance |= {"date": "2026-01-31", "commit": "1a2b3c"}
+    entry = {"value": {"seed": 7}, "code": closure.of_function(given)}
+    claim = claims.of_notebook("05_parallelism")[0]
+    for profile, more in (("smoke", {"seed": 5}), ("laptop", {"seed": 7})):
+        measured = {"given": entry | {"value": more}, "old": entry | {"code": "another"}}
+        one = Ledger("05_parallelism", profile, measured=measured, provenance=provenance)
+        one.records[claim.id] = Record(claim.id, 0.0)
+        one.save(tmp_path / "a-machine" / profile / "05.json")
+    return shown
+
+
+def test_a_published_page_reads_the_largest_committed_run_and_says_where_it_was_measured(committed, capsys):
+    book = start("05_parallelism", "published", 0)
+    assert "profile `laptop` on a machine, 2 cores in float32, 2026-01-31, commit `1a2b3c`" in committed[0].data
+    assert book.profile.name == "laptop"
+    assert book.measure("given", given) == {"seed": 7} and capsys.readouterr().out == ""
+    assert book.measure("old", given) == {"seed": 7}
+    assert capsys.readouterr().out == "(old: the code that measured this has changed since)\n"
+    with pytest.raises(
+        ValueError, match="has not measured 'new'; `k2 reproduce --profile laptop --only 05` and `k2 pub"
+    ):
+        book.measure("new", given)
+
+
+def test_a_published_page_is_judged_at_the_profile_of_its_run(committed, artifacts, capsys):
+    book = start("05_parallelism", "published", 0)
+    for claim in claims.of_notebook("05_parallelism"):
+        book.record(claim.id, 0.0)
+    book.finish()
+    assert capsys.readouterr().out.startswith("holds: ")
+    found = claims.verdicts("published")
+    assert {found[claim.id].verdict for claim in claims.of_notebook("05_parallelism")} == {"holds"}
+
+
+def test_a_page_that_no_run_has_measured_says_what_to_run(committed):
+    with pytest.raises(FileNotFoundError, match="no committed run of 06_sft: `k2 reproduce --profile laptop`"):
+        start("06_sft", "published", 0)
+
+
+def test_curves_draw_seeds_thin_and_the_papers_value_dashed():
+    figure = figures.curves(*CURVE, x="step", y="logit", paper={"τ = 3": 3.0}, title="T")
     styles = [(trace.name, trace.line.dash, trace.line.width) for trace in figure.data]
     assert styles[:3] == [("Muon", "solid", 0.7), ("Muon", "solid", 0.7), ("Muon", "solid", 2.2)]
     assert list(figure.data[2].y) == [1.0, 2.0, 4.5]
     assert ("τ = 3", "dash", 1.3) in styles
-    assert ("Muon, laptop · a machine, 2 cores · 2026-01-31", "dot", 1.4) in styles
     texts = [annotation.text for annotation in figure.layout.annotations]
-    assert any("laptop · a machine, 2 cores · 2026-01-31" in text for text in texts)
-    assert {"Muon", "MuonClip", "τ = 3"} <= set(texts)
-    assert figure.layout.yaxis.range[1] >= 9.0
+    assert {"Muon", "MuonClip", "τ = 3", "<b>T</b>"} <= set(texts)
+    assert figure.layout.yaxis.range[1] >= 5.0
 
 
 def test_long_lines_are_thinned_but_keep_their_extremes():
     values = [0.0] * 5000
     values[1234], values[4321] = 7.0, -7.0
-    trace = figures.curves({"x": list(range(5000)), "lines": {"a": values}}, x="x", y="y").data[0]
+    trace = figures.curves(list(range(5000)), {"a": values}, x="x", y="y").data[0]
     assert len(trace.x) <= 160 and max(trace.y) == 7.0 and min(trace.y) == -7.0
 
 
 def test_labels_at_the_ends_of_lines_do_not_overlap():
     lines = {name: [0.0, 1.0 + 0.001 * number] for number, name in enumerate("abcdef")}
-    figure = figures.curves({"x": [0, 1], "lines": lines}, x="x", y="y")
+    figure = figures.curves([0, 1], lines, x="x", y="y")
     heights = sorted(a.y for a in figure.layout.annotations if a.text in lines)
     inner = drawing.HEIGHT - drawing.TOP - drawing.BOTTOM
     assert all((upper - lower) * inner > 14 for lower, upper in itertools.pairwise(heights))
     assert heights[0] >= 0 and heights[-1] <= 1.0001
 
 
-def test_bars_carry_intervals_references_and_the_papers_stroke():
-    data = {"labels": ["raw", "FP8"], "bars": {"MB": {"value": [3.0, 2.0], "low": [2.5, 1.0], "high": [3.1, 2.2]}}}
-    reference = Reference("gpu", "H200", "2026-01-31", {"labels": ["FP8"], "bars": {"MB": [1.5]}})
-    figure = figures.bars(data, y="MB", references=[reference], paper={"FP8": 1.8})
+def test_bars_carry_intervals_and_the_papers_stroke():
+    bars = {"MB": {"value": [3.0, 2.0], "low": [2.5, 1.0], "high": [3.1, 2.2]}}
+    figure = figures.bars(["raw", "FP8"], bars, y="MB", paper={"FP8": 1.8})
     assert list(figure.data[0].y) == [3.0, 2.0]
     assert figure.data[0].error_y.arrayminus == (0.5, 1.0)
-    assert list(figure.data[1].y) == [1.5] and list(figure.data[1].x) == [1.0]
     assert figure.layout.shapes[0].y0 == 1.8
 
 
@@ -201,13 +249,13 @@ def test_provenance_names_no_host(monkeypatch):
 
 
 def test_points_carry_their_words_over_a_roof():
-    data = {"points": {"ours": {"x": [1, 10], "y": [2, 20], "text": ["a", "b"], "place": ["top left", "bottom right"]}}}
-    roof = {"lines": {"roof": {"x": [0.1, 1, 100], "y": [1, 10, 10]}}}
-    figure = figures.points(data | roof, x="x", y="y", log_x=True, log_y=True)
+    ours = {"ours": {"x": [1, 10], "y": [2, 20], "text": ["a", "b"], "place": ["top left", "bottom right"]}}
+    roof = {"roof": {"x": [0.1, 1, 100], "y": [1, 10, 10]}}
+    figure = figures.points(ours, x="x", y="y", lines=roof, log_x=True, log_y=True)
     line, points = figure.data
     assert (list(points.x), list(points.y), list(points.text)) == ([1, 10], [2, 20], [" a ", " b "])
     assert list(points.textposition) == ["top left", "bottom right"] and list(line.x) == [0.1, 1, 100]
-    alone = figures.points(data, x="x", y="y")
+    alone = figures.points(ours, x="x", y="y")
     assert alone.layout.xaxis.range[0] < 1 - 2 and alone.layout.xaxis.range[1] > 10 + 2  # room for words
 
 
@@ -218,14 +266,14 @@ def test_every_label_of_a_category_stands_whole_beneath_its_bar():
         "quantity in words, rejected",
         "hedged fact, rejected",
     ] * 2
-    figure = figures.bars({"labels": few, "bars": {"share": [1.0] * 8}}, y="share")
+    figure = figures.bars(few, {"share": [1.0] * 8}, y="share")
     texts, room = figure.layout.xaxis.ticktext, (drawing.WIDTH - drawing.LEFT) / 8
     assert [text.replace("<br>", " ") for text in texts] == few and figure.layout.xaxis.tickangle == 0
     assert all(len(line) * drawing.LETTER <= room for text in texts for line in text.split("<br>"))
     lines = max(text.count("<br>") for text in texts)
     assert figure.layout.margin.b == drawing.BOTTOM + drawing.LINE * lines
     many = [f"a benchmark of number {i}" for i in range(44)]
-    figure = figures.bars({"labels": many, "bars": {"points": [1.0] * 44}}, y="points")
+    figure = figures.bars(many, {"points": [1.0] * 44}, y="points")
     assert list(figure.layout.xaxis.ticktext) == many and figure.layout.xaxis.tickangle == -90
     assert figure.layout.margin.b >= drawing.BOTTOM + len(many[-1]) * drawing.LETTER
     assert (

@@ -192,10 +192,10 @@ def test_an_unknown_claim_or_profile_is_refused():
 
 def test_a_ledger_comes_back_as_it_was_saved(tmp_path):
     ledger = Ledger("03_a", "smoke", 1, {"x": Record("x", [1.0, 0.5, 2.0], "seeds", "three seeds")}, {"loss": 2.5})
-    ledger.series["curve"] = plain({"x": [0, 1, 2], "lines": {"a [\n b ]": [1.23456789, float("nan"), 3]}})
+    ledger.measured["curve"] = plain({"x": [0, 1, 2], "lines": {"a [\n b ]": [1.23456789, float("nan"), 3]}})
     ledger.save(tmp_path / "a.json")
     assert Ledger.load(tmp_path / "a.json") == ledger
-    assert ledger.series["curve"]["lines"]["a [\n b ]"] == [1.2346, None, 3]
+    assert ledger.measured["curve"]["lines"]["a [\n b ]"] == [1.2346, None, 3]
 
 
 def test_a_damaged_ledger_is_named(artifacts):
