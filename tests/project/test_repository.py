@@ -1,6 +1,7 @@
 """The repository itself: notebooks in order, one list of dependencies, a README that says what was measured."""
 
 import ast
+import importlib
 import itertools
 import re
 import subprocess
@@ -10,10 +11,11 @@ import nbformat
 import pytest
 import yaml
 
+from k2lib import closure
 from k2lib.books import hygiene
 from k2lib.places import ROOT
 from k2lib.publish import table
-from k2lib.report import claims
+from k2lib.report import claims, results
 from k2lib.runner.plan import NOTEBOOKS
 
 BOOKS = sorted(NOTEBOOKS.glob("*.ipynb"))
@@ -51,11 +53,37 @@ def test_a_notebook_opens_its_own_book_and_records_exactly_its_claims(path):
 
 
 @pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
-def test_the_committed_verdicts_quote_the_claims_as_they_stand(path):
+def test_all_that_a_page_shows_was_measured_by_a_committed_run_or_is_marked(path):
+    """By that very function: where its code has changed since, the page says so."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    _, ledger = results.published(path.stem)
+    measured = set()
+    for cell in cells:
+        printed = "".join(output.get("text", "") for output in cell.outputs)
+        for call in (node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)):
+            if getattr(call.func, "attr", "") == "measure":
+                name, function = call.args[0].value, call.args[1]
+                measured.add(name)
+                alias = {a.asname or a.name: a.name for a in _imports(cells, "k2lib.chapters")}[function.value.id]
+                module = importlib.import_module(f"k2lib.chapters.{alias}")
+                stale = closure.of_function(getattr(module, function.attr)) != ledger.measured[name]["code"]
+                assert (f"({name}: the code that measured this has changed since)" in printed) == stale
+    assert measured == set(ledger.measured)
+
+
+def _imports(cells: list, module: str) -> list[ast.alias]:
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.ImportFrom)]
+    return [alias for node in nodes if node.module == module for alias in node.names]
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_the_committed_verdicts_are_those_of_the_committed_run(path):
     last = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"][-1]
-    printed = [re.sub(rf"^({'|'.join(claims.VERDICTS)}): ", "", line) for line in last.outputs[0].text.splitlines()]
-    quoted = [f"{claim.claim} [{claim.id}, section {claim.section}]" for claim in claims.of_notebook(path.stem)]
-    assert printed == (quoted or [f"{path.stem} finished; it tests no claim of its own"]), "run `make notebooks`"
+    run, ledger = results.published(path.stem)
+    verdicts = claims.judge_all(ledger.records, run.profile)
+    lines = [verdicts[claim.id].sentence() for claim in claims.of_notebook(path.stem)]
+    expected = "\n\n".join(lines) or f"{path.stem} finished; it tests no claim of its own"
+    assert last.outputs[0].text.strip() == expected, "run `make notebooks`"
 
 
 def test_every_claim_belongs_to_a_notebook_that_exists():

@@ -1,0 +1,73 @@
+"""What the notebooks measure, where it costs little: forms, edges, and what must hold of the numbers."""
+
+import pytest
+
+from k2lib import profiles
+from k2lib.chapters import architecture, memory, muonclip, parallelism, rephrasing, rl
+from k2lib.progress import silent
+from k2lib.report.ledger import plain
+
+SMOKE = profiles.get("smoke")
+
+
+def test_muons_update_lifts_the_small_singular_values_and_caps_the_large():
+    found = muonclip.spectrum(SMOKE, 0, silent)
+    gradient, update = found["gradient"], found["update"]
+    assert len(gradient) == len(update) == muonclip.WIDTH
+    assert gradient == pytest.approx([10 ** (-3 * i / 127) for i in range(128)], rel=1e-3)
+    assert max(update) < 1.25 and update[-1] > 100 * gradient[-1]
+
+
+def test_the_handwritten_rewrites_are_all_judged_and_a_fault_is_right_when_it_is_refused(monkeypatch):
+    found = rephrasing.by_hand(SMOKE, 0, silent)
+    assert len(found.pop("faithful")) == 204 and sum(map(len, found.values())) == 204
+    monkeypatch.setattr(rephrasing, "verify", lambda source, rewrite: type("Refused", (), {"faithful": False}))
+    found = rephrasing.by_hand(SMOKE, 0, silent)
+    assert not any(found.pop("faithful")) and all(map(all, found.values()))
+
+
+def test_rounding_in_e4m3_errs_by_at_most_half_a_step():
+    found = memory.rounding(SMOKE, 0, silent)
+    assert found["number"][0] == pytest.approx(1.001) and found["number"][-1] == pytest.approx(1.001 / 64, rel=1e-3)
+    assert 0.02 < max(found["error"]) <= 1 / 16 + 1e-6
+
+
+def test_an_outlier_costs_the_more_the_larger_the_tile():
+    found = memory.outlier(SMOKE, 0, silent)
+    assert all(len(errors) == len(memory.OUTLIERS) for errors in found.values())
+    last = [found[tile][-1] for tile in ("1×32", "1×128", "whole tensor")]
+    assert last == sorted(last) and last[0] < 0.05 and last[-1] > 0.99
+
+
+def test_rows_of_other_sizes_need_scales_of_their_own():
+    found = memory.formats(SMOKE, 0, silent)
+    assert found["1×128"]["fp32"] < 0.04 < 0.3 < found["whole tensor"]["fp32"]
+
+
+def test_the_frozen_router_is_balanced_by_its_bias_alone():
+    found = architecture.balancing(SMOKE, 0, silent)
+    assert all(len(steps) == architecture.FROZEN_STEPS for steps in found.values())
+    assert found["selection bias"][-1] < 0.5 * found["no balancing"][-1]
+
+
+def test_timelines_begin_at_zero_in_milliseconds_and_leave_out_what_is_no_layer():
+    spans = [
+        {"rank": 0, "stage": 1, "kind": "forward", "start": 5.0, "end": 5.5},
+        {"rank": 1, "stage": 2, "kind": "backward", "start": 5.25, "end": 6.0},
+    ]
+    drawn = parallelism.lanes(spans)
+    assert [(span["lane"], span["start"], span["end"]) for span in drawn] == [
+        ("process 0", 0.0, 500.0),
+        ("process 1", 250.0, 1000.0),
+    ]
+    assert drawn[1]["kind"] == "backward, stage 2"
+    layers = [{"lane": "home", "layer": 2, "start": 0.0, "end": 0.5}, {"lane": "out", "layer": 1, "start": 0, "end": 1}]
+    found = memory.lanes([*layers, {"lane": "forward", "layer": 0, "start": 0, "end": 1}])
+    assert [(span["lane"], span["kind"]) for span in found] == [("copies out", "layer 1"), ("copies home", "layer 2")]
+
+
+def test_the_problems_on_the_page_are_of_both_kinds_with_a_budget_and_plain():
+    found = rl.problems(SMOKE, 0, silent)
+    assert plain(found) == found and {problem["kind"] for problem in found} == {"mathematics", "tool use"}
+    assert all(problem["budget"] > 0 and problem["asks"] for problem in found)
+    assert [bool(problem["tools"]) for problem in found] == [problem["kind"] == "tool use" for problem in found]
