@@ -31,9 +31,6 @@ POLICIES = {
     "layers": full_recompute(),
     "layers, offload": Policy(full_recompute().recompute, offload=True),
 }
-# where the words of a figure's points stand: ours, theirs
-PLACES = ["top left", "middle left", "bottom left", "bottom left", "bottom right", "middle right"]
-PLACES_OF_PEERS = ["middle right", "bottom right", "top right", "top right", "middle right", "bottom right"]
 OURS = "k2lib, "
 
 Step = Callable[[AbstractContextManager], None]  # one forward and backward pass within a store
@@ -130,9 +127,8 @@ def cloud(ways: dict[str, dict]) -> dict[str, dict]:
             "x": [1000 * way["seconds"] for way in found.values()],
             "y": [max(way["device"], 2**14) / 2**20 for way in found.values()],
             "text": list(found),
-            "place": place,
         }
-        for (group, found), place in zip(groups.items(), (PLACES, PLACES_OF_PEERS), strict=True)
+        for group, found in groups.items()
     }
 
 

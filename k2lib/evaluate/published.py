@@ -1,6 +1,6 @@
 """The paper's own tables, as data: `data/published/<name>.yaml`, the one place where published numbers stand."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import yaml
 
@@ -13,8 +13,9 @@ FOLDER = DATA / "published"
 class Table:
     table: str
     section: str
-    models: list[str]
+    models: list[str]  # the paper's own first
     rows: list[dict]  # {"benchmark": str, "values": one a model, None where not reported, …}
+    open: list[str] = field(default_factory=list)  # of the others, whose weights are open
 
     def row(self, benchmark: str) -> dict[str, float | None]:
         """model -> value of one benchmark; ValueError names those there are."""
@@ -24,12 +25,14 @@ class Table:
         raise ValueError(f"{self.table} has no {benchmark!r}; it has {', '.join(r['benchmark'] for r in self.rows)}")
 
 
-def leads(rows: list[dict]) -> dict[str, float]:
-    """benchmark -> points by which the first model stands above (or below) the best of the others, as far as reported."""
+def leads(table: Table, others: list[str]) -> dict[str, float | None]:
+    """benchmark -> points by which the first model stands above the best of the others (below: negative); None where
+    none of them is reported."""
     found = {}
-    for row in rows:
-        first, *others = row["values"]
-        found[row["benchmark"]] = first - max(value for value in others if value is not None)
+    for row in table.rows:
+        values = dict(zip(table.models, row["values"], strict=True))
+        reported = [values[name] for name in others if values[name] is not None]
+        found[row["benchmark"]] = row["values"][0] - max(reported) if reported else None
     return found
 
 

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from k2lib.config import K2Config
 from k2lib.publish import table
-from k2lib.report import drawing, figures
+from k2lib.report import drawing
 
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
@@ -54,8 +54,8 @@ def pipeline_figure() -> go.Figure:
     return figure
 
 
-def shape_figure(config: K2Config) -> go.Figure:
-    """The dimensions of this profile's model beside the released K2's, on a logarithmic axis."""
+def show_shape(config: K2Config) -> None:
+    """A table of the dimensions of this profile's model beside the released K2's."""
     released = K2Config.preset("kimi-k2")
     fields = {
         "layers": "num_hidden_layers",
@@ -68,9 +68,8 @@ def shape_figure(config: K2Config) -> go.Figure:
         "expert width": "moe_intermediate_size",
         "vocabulary": "vocab_size",
     }
-    models = {"this profile": config, "Kimi K2": released}
-    sizes = {title: [getattr(model, name) for name in fields.values()] for title, model in models.items()}
-    return figures.bars(list(fields), sizes, y="size", log_y=True, title="The same parts, other numbers")
+    lines = [f"| {title} | {getattr(config, name):,} | {getattr(released, name):,} |" for title, name in fields.items()]
+    _markdown("\n".join(["| | this profile | Kimi K2 |", "|---|--:|--:|", *lines]))
 
 
 def _markdown(text: str) -> None:

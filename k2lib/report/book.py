@@ -97,10 +97,17 @@ class Book:
         """Shows {line: numbers} over `xs` as `figures.curves` draws them, settings `how`."""
         self.show(figures.curves(_plain(xs), ledger.plain(lines), **how), name)
 
-    def bars(self, name: str, labels: Iterable, bars: dict | None = None, *, y: str, **how: object) -> None:
+    def bars(self, name: str, labels: Iterable, bars: dict | None = None, *, unit: str, **how: object) -> None:
         """Shows {group: numbers} over `labels` as `figures.bars` draws them, or {label: number}, a bar each."""
-        bars = {y: list(labels.values())} if bars is None else bars
-        self.show(figures.bars(_plain(labels), ledger.plain(bars), y=y, **how), name)
+        self._rows(figures.bars, name, labels, bars, unit, how)
+
+    def dots(self, name: str, labels: Iterable, groups: dict | None = None, *, unit: str, **how: object) -> None:
+        """The same with `figures.dots`."""
+        self._rows(figures.dots, name, labels, groups, unit, how)
+
+    def waterfall(self, name: str, steps: dict, **how: object) -> None:
+        """Shows what steps leave of a number as `figures.waterfall` draws it."""
+        self.show(figures.waterfall(ledger.plain(steps), **how), name)
 
     def points(self, name: str, groups: dict, **how: object) -> None:
         """Shows points as `figures.points` draws them."""
@@ -110,6 +117,10 @@ class Book:
         """Shows rows, label -> values, as `figures.heatmap` draws them."""
         rows = ledger.plain(rows)
         self.show(figures.heatmap(list(rows.values()), rows=list(rows), **how), name)
+
+    def _rows(self, draw: Callable, name: str, labels: Iterable, groups: dict | None, unit: str, how: dict) -> None:
+        groups = {unit: list(labels.values())} if groups is None else groups
+        self.show(draw(_plain(labels), ledger.plain(groups), unit=unit, **how), name)
 
     def metric(self, name: str, value: float) -> None:
         """A number that is no claim but should not drift unseen, such as a final loss."""

@@ -112,14 +112,14 @@ def test_a_picture_is_drawn_when_asked_for(monkeypatch):
 
 def test_a_figure_is_named_once_and_takes_arrays_and_a_bar_a_label(artifacts, shown):
     book = start("03_muonclip", "smoke", 0)
-    book.bars("pool", {"a": 1, "b": torch.tensor(2.0)}, y="count")
+    book.bars("pool", {"a": 1, "b": torch.tensor(2.0)}, unit="count")
     book.curves("line", torch.arange(2), {"x": np.array([1 / 3, 2.0])}, x="step", y="loss")
     book.heatmap("heat", {"row": torch.ones(2)}, x="x", y="y", unit="u")
     assert book._ledger.figures == ["pool", "line", "heat"]
     bars, line, heat = [data[picture.MIMETYPE]["data"][0] for data in shown]
-    assert (bars["y"], line["x"], line["y"], heat["z"]) == ([1, 2.0], [0, 1], [0.3333, 2.0], [[1.0, 1.0]])
+    assert (bars["x"], line["x"], line["y"], heat["z"]) == ([1, 2.0], [0, 1], [0.3333, 2.0], [[1.0, 1.0]])
     with pytest.raises(ValueError, match="its own name"):
-        book.bars("pool", {"a": 1}, y="count")
+        book.bars("pool", {"a": 1}, unit="count")
 
 
 def test_what_is_measured_is_plain_rounded_and_kept_with_the_hash_of_its_code(artifacts):
@@ -187,22 +187,48 @@ def test_a_page_that_no_run_has_measured_says_what_to_run(committed):
         start("06_sft", "published", 0)
 
 
-def test_curves_draw_seeds_thin_and_the_papers_value_dashed():
+def test_curves_draw_seeds_as_a_band_around_their_mean_and_the_papers_value_dashed():
     figure = figures.curves(*CURVE, x="step", y="logit", paper={"τ = 3": 3.0}, title="T")
-    styles = [(trace.name, trace.line.dash, trace.line.width) for trace in figure.data]
-    assert styles[:3] == [("Muon", "solid", 0.7), ("Muon", "solid", 0.7), ("Muon", "solid", 2.2)]
-    assert list(figure.data[2].y) == [1.0, 2.0, 4.5]
-    assert ("τ = 3", "dash", 1.3) in styles
-    texts = [annotation.text for annotation in figure.layout.annotations]
-    assert {"Muon", "MuonClip", "τ = 3", "<b>T</b>"} <= set(texts)
+    low, high, mean, other, paper = figure.data
+    assert (list(low.y), list(high.y), list(mean.y)) == ([1.0, 2.0, 4.0], [1.0, 2.0, 5.0], [1.0, 2.0, 4.5])
+    assert (high.fill, mean.name, other.name) == ("tonexty", "Muon", "MuonClip")
+    assert (paper.name, paper.line.dash, list(paper.y)) == ("τ = 3", "dash", [3.0, 3.0])
+    assert {"Muon", "MuonClip", "τ = 3"} <= {annotation.text for annotation in figure.layout.annotations}
+    assert figure.layout.title.text == "<b>T</b>"
+    assert figure.layout.title.subtitle.text == "n = 2: the mean, and the band from lowest to highest"
     assert figure.layout.yaxis.range[1] >= 5.0
 
 
+def test_each_run_is_a_line_of_its_own_where_that_is_asked_for():
+    figure = figures.curves(*CURVE, x="step", y="logit", each="head")
+    assert [list(trace.y) for trace in figure.data] == [[1.0, 2.0, 4.0], [1.0, 2.0, 5.0], [1.0, 1.5, 1.6]]
+    assert figure.layout.title.subtitle.text == "one line a head"
+    alone = figures.curves([0, 1], {"a": [1.0, 2.0]}, x="x", y="y")
+    assert len(alone.data) == 1 and not alone.layout.title.subtitle.text
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [(0, "0"), (1026.4, "1,026"), (31.687, "31.7"), (0.0123, "0.0123"), (3.34e-6, "3.3×10⁻⁶"), (-2.5e-4, "-2.5×10⁻⁴")],
+)
+def test_numbers_are_written_as_people_write_them(value, text):
+    assert drawing.short(value) == text
+
+
+def test_axes_are_ticked_as_people_write_them():
+    assert drawing.ticks([1024, 2048, 131072], log=True)["ticktext"] == ["1k", "2k", "128k"]
+    assert drawing.ticks([256, 1024], log=True)["ticktext"] == ["256", "1024"]
+    assert drawing.ticks(list(range(100)), log=True) == {} == drawing.ticks([1, 2], log=False)
+    assert drawing.decades(-6.2, 3.1, True)["ticktext"] == ["10⁻⁶", "10⁻⁴", "0.01", "1", "100"]
+    assert drawing.decades(2.9, 4.1, True)["ticktext"] == ["1k", "2k", "5k", "10k"]
+    assert drawing.decades(0, 1, False) == {}
+
+
 def test_long_lines_are_thinned_but_keep_their_extremes():
-    values = [0.0] * 5000
+    values = [0.0] * 9000
     values[1234], values[4321] = 7.0, -7.0
-    trace = figures.curves(list(range(5000)), {"a": values}, x="x", y="y").data[0]
-    assert len(trace.x) <= 160 and max(trace.y) == 7.0 and min(trace.y) == -7.0
+    trace = figures.curves(list(range(9000)), {"a": values}, x="x", y="y").data[0]
+    assert len(trace.x) <= drawing.MOST_POINTS and max(trace.y) == 7.0 and min(trace.y) == -7.0
 
 
 def test_labels_at_the_ends_of_lines_do_not_overlap():
@@ -214,12 +240,40 @@ def test_labels_at_the_ends_of_lines_do_not_overlap():
     assert heights[0] >= 0 and heights[-1] <= 1.0001
 
 
-def test_bars_carry_intervals_and_the_papers_stroke():
+def test_bars_carry_intervals_their_values_and_the_papers_stroke():
     bars = {"MB": {"value": [3.0, 2.0], "low": [2.5, 1.0], "high": [3.1, 2.2]}}
-    figure = figures.bars(["raw", "FP8"], bars, y="MB", paper={"FP8": 1.8})
-    assert list(figure.data[0].y) == [3.0, 2.0]
-    assert figure.data[0].error_y.arrayminus == (0.5, 1.0)
-    assert figure.layout.shapes[0].y0 == 1.8
+    figure = figures.bars(["raw", "FP8"], bars, unit="MB", paper={"FP8": 1.8})
+    drawn, words = figure.data
+    assert list(drawn.x) == [3.0, 2.0] and drawn.error_x.arrayminus == (0.5, 1.0)
+    assert [word.strip() for word in words.text] == ["3", "2, paper 1.8"] and list(words.x) == [3.1, 2.2]
+    assert figure.layout.shapes[0].x0 == 1.8 and figure.layout.xaxis.title.text == "MB"
+    shares = figures.bars(["a"], {"one": [0.25], "two": [1.0]}, unit="right", share=True)
+    assert [word.strip() for trace in shares.data[1::2] for word in trace.text] == ["25%", "100%"]
+    assert shares.layout.xaxis.tickformat == ".0%" and shares.data[0].showlegend
+
+
+def test_dots_have_a_stroke_at_zero_or_at_labelled_marks():
+    figure = figures.dots(["a", "b"], {"gap": [1, None]}, unit="nats")
+    assert figure.layout.shapes[0].x0 == 0 and [word.strip() for word in figure.data[1].text] == ["1", ""]
+    marked = figures.dots(["a"], {"error": [1e-6]}, unit="logit", log=True, marks={"limit": 1e-4})
+    assert marked.layout.annotations[0].text == "limit" and marked.layout.annotations[0].x == -4
+    assert marked.layout.xaxis.range[0] < -6 and marked.layout.xaxis.range[1] > -4
+
+
+def test_a_waterfall_begins_with_the_whole_and_ends_with_what_is_left():
+    (drawn,) = figures.waterfall({"all": 133.0, "norm": 124.4, "FP8": 21.6}, unit="GB").data
+    assert drawn.measure == ("absolute", "relative", "relative", "total")
+    assert drawn.x == pytest.approx((133.0, -8.6, -102.8, 21.6))
+
+
+def test_words_stand_where_they_hide_nothing():
+    crowd = [(100.0 + 20 * i, 100.0, "a word") for i in range(3)] + [(395.0, 100.0, "a word")]
+    places = drawing.place_words(crowd, 400, 200)
+    boxes = [
+        drawing._box(x, y, drawing.LETTER * len(word) + 6, p) for (x, y, word), p in zip(crowd, places, strict=True)
+    ]
+    assert sum(drawing._shared(*pair) for pair in itertools.combinations(boxes, 2)) == 0
+    assert all(drawing._outside(box, 400, 200) == 0 for box in boxes)
 
 
 def test_progress_goes_to_the_runners_file_and_is_silent_without_one(tmp_path, monkeypatch, capsys):
@@ -249,33 +303,20 @@ def test_provenance_names_no_host(monkeypatch):
 
 
 def test_points_carry_their_words_over_a_roof():
-    ours = {"ours": {"x": [1, 10], "y": [2, 20], "text": ["a", "b"], "place": ["top left", "bottom right"]}}
+    ours = {"ours": {"x": [1, 10], "y": [2, 20], "text": ["a", "b"]}}
     roof = {"roof": {"x": [0.1, 1, 100], "y": [1, 10, 10]}}
     figure = figures.points(ours, x="x", y="y", lines=roof, log_x=True, log_y=True)
     line, points = figure.data
     assert (list(points.x), list(points.y), list(points.text)) == ([1, 10], [2, 20], [" a ", " b "])
-    assert list(points.textposition) == ["top left", "bottom right"] and list(line.x) == [0.1, 1, 100]
-    alone = figures.points(ours, x="x", y="y")
-    assert alone.layout.xaxis.range[0] < 1 - 2 and alone.layout.xaxis.range[1] > 10 + 2  # room for words
+    assert list(line.x) == [0.1, 1, 100] and set(points.textposition) <= set(drawing.PLACES)
+    low, high = figure.layout.xaxis.range
+    assert low < -1 and high > 2
 
 
-def test_every_label_of_a_category_stands_whole_beneath_its_bar():
-    few = [
-        "faithful, accepted",
-        "changed relation, rejected",
-        "quantity in words, rejected",
-        "hedged fact, rejected",
-    ] * 2
-    figure = figures.bars(few, {"share": [1.0] * 8}, y="share")
-    texts, room = figure.layout.xaxis.ticktext, (drawing.WIDTH - drawing.LEFT) / 8
-    assert [text.replace("<br>", " ") for text in texts] == few and figure.layout.xaxis.tickangle == 0
-    assert all(len(line) * drawing.LETTER <= room for text in texts for line in text.split("<br>"))
-    lines = max(text.count("<br>") for text in texts)
-    assert figure.layout.margin.b == drawing.BOTTOM + drawing.LINE * lines
-    many = [f"a benchmark of number {i}" for i in range(44)]
-    figure = figures.bars(many, {"points": [1.0] * 44}, y="points")
-    assert list(figure.layout.xaxis.ticktext) == many and figure.layout.xaxis.tickangle == -90
-    assert figure.layout.margin.b >= drawing.BOTTOM + len(many[-1]) * drawing.LETTER
-    assert (
-        figure.layout.height - figure.layout.margin.b == drawing.HEIGHT - drawing.BOTTOM
-    )  # the bars keep their height
+def test_every_label_stands_whole_beside_its_row():
+    many = [f"a benchmark of number {i}, reported in two lines" for i in range(44)]
+    figure = figures.bars(many, {"points": [1.0] * 44}, unit="points")
+    texts = figure.layout.yaxis.ticktext
+    assert [text.replace("<br>", " ") for text in texts] == many and figure.layout.yaxis.automargin
+    assert all(len(line) <= drawing.WORDS for text in texts for line in text.split("<br>"))
+    assert figure.layout.height >= 44 * 2 * drawing.LINE
