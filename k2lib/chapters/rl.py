@@ -1,11 +1,18 @@
 """Notebook 07: problems, training on them, and success on others before and after (section 3.2)."""
 
+import torch
+
 from k2lib import stages
 from k2lib.gym.mixture import verifiable
+from k2lib.gym.play import play
+from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.rl import k2_policy_loss
+from k2lib.rl.policy import log_probabilities, reward
 
 SHOWN, SHOWN_SEED = 4, 1000  # problems on the page: the first ones of the training itself
+TRIED, SAMPLES, UPDATES = 48, 8, 40  # problems among which one is chosen, its samples, steps on them alone
 OF_A_RUN = ("kept", "candidates", "moderate", "development", "kinds", "before", "after")
 
 
@@ -21,6 +28,43 @@ def problems(profile: Profile, _seed: int, _progress: Progress) -> list[dict]:
         }
         for problem in verifiable(SHOWN, SHOWN_SEED, **kinds)
     ]
+
+
+def one_problem(profile: Profile, seed: int, progress: Progress) -> dict:
+    """A mathematics problem that the fine-tuned model half solves: samples, rewards, and the objective followed on them alone.
+
+    {"asks", "answers": [sample], "rewards", "likely": log-probability of each at the start, "target": (r − r̄)/τ,
+    "ratios": [update][sample] log-ratio to the start}. The updates are thrown away.
+    """
+    checkpoint, size = stages.sft(profile, seed, 0, progress), profile.rl
+    model, tokenizer = checkpoint.model, checkpoint.tokenizer
+    tried = verifiable(2 * TRIED, SHOWN_SEED, largest=profile.corpus.largest_number)[
+        ::2
+    ]  # every other one is mathematics
+    groups = play(model, tokenizer, tried, samples=SAMPLES, temperature=1.0, seed=seed)
+    group = min(groups, key=lambda played: abs(sum(one.solved for one in played) - SAMPLES / 2))
+    where = model.embed_tokens.weight.device
+    rewards = torch.tensor([reward(one) or 0.0 for one in group], device=where)
+    optimizer, ratios = MuonClip.for_model(model.train(), lr=size.lr), []
+    start = torch.zeros(SAMPLES)
+    for update in progress(range(UPDATES + 1), "follow the objective", UPDATES + 1):
+        logp = log_probabilities(model, group, tokenizer.pad_id)
+        if update == 0:
+            start = logp.detach()
+        ratios.append((logp.detach() - start).tolist())
+        (k2_policy_loss(logp[None], start[None], rewards[None], size.tau) / (2 * size.tau)).backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    wrote = [tokenizer.decode([id for id, own in zip(one.ids, one.mask, strict=True) if own]) for one in group]
+    target = (rewards - rewards.mean()) / size.tau
+    return {
+        "asks": group[0].problem.messages[-1]["content"],
+        "answers": wrote,
+        "rewards": rewards.tolist(),
+        "likely": start.tolist(),
+        "target": target.tolist(),
+        "ratios": ratios,
+    }
 
 
 def runs(profile: Profile, seed: int, progress: Progress) -> list[dict]:

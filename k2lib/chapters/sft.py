@@ -1,10 +1,13 @@
 """Notebook 06: tools, simulated conversations and their filter, and tool calls before and after fine-tuning (section 3.1)."""
 
+from dataclasses import asdict
+
 from k2lib import stages
 from k2lib.agents import tasks, trajectories
 from k2lib.agents.judge import judge
 from k2lib.agents.tools import lint
 from k2lib.evaluate import suite
+from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.train import Checkpoint
@@ -26,6 +29,15 @@ def conversations(profile: Profile, seed: int, progress: Progress) -> dict:
     data = stages.sft_data(profile, seed, progress)
     talks = [row for row in data.rows if row["kind"] == "tool use"]
     return data.statistics | {"longest": max(talks[:SEARCHED], key=lambda row: len(row["messages"]))}
+
+
+def anatomy(profile: Profile, seed: int, progress: Progress) -> list[dict]:
+    """The shortest conversation with a call, as it is tokenized: [{"text", "control", "trained"}] in order."""
+    data = stages.sft_data(profile, seed, progress)
+    calling = [row for row in data.rows if any(message.get("tool_calls") for message in row["messages"])]
+    shortest = min(calling, key=lambda row: len(str(row)))
+    pieces = chat.segments(shortest["messages"], shortest["tools"], add_generation_prompt=False)
+    return [asdict(piece) for piece in pieces]
 
 
 def replayed(profile: Profile, seed: int, _progress: Progress) -> list[bool]:

@@ -5,7 +5,7 @@ import re
 from k2lib.report.ledger import Ledger
 from k2lib.synth.rephrase import differences
 
-LONGEST = 1200  # characters of one passage
+LONGEST, SAID = 1200, 240  # characters of one passage, of one answer
 
 
 def origin(ledger: Ledger) -> None:
@@ -39,6 +39,34 @@ def conversation(row: dict) -> None:
         rows.append(f"| {message['role']} | {f'**{text}**' if message['role'] == 'assistant' else text} |")
     tools = ", ".join(spec["function"]["name"] for spec in row["tools"])
     _display("\n".join([*rows, f"| *declared tools* | {inert(tools)} |"]))
+
+
+def answers(found: list[dict], ages: list[str]) -> None:
+    """Displays what several models answered: {"asks", model: text}."""
+    rows = ["| | " + " | ".join(ages) + " |", "|" + "---|" * (len(ages) + 1)]
+    rows += [
+        "| " + " | ".join([f"*{inert(one['asks'])}*", *(inert(one[age][:SAID]) for age in ages)]) + " |"
+        for one in found
+    ]
+    _display("\n".join(rows))
+
+
+def tokens(pieces: list[dict]) -> None:
+    """Displays a conversation as it is tokenized: control tokens as code, what is trained in bold."""
+    words = []
+    for piece in pieces:
+        text = f"`{piece['text']}`" if piece["control"] else inert(piece["text"]).strip()
+        words.append(f"**{text}**" if piece["trained"] and text else text)
+        words += ["<br>"] if piece["text"] == "<|im_end|>" else []
+    _display(" ".join(words))
+
+
+def samples(found: dict) -> None:
+    """Displays the sampled answers to one problem {"asks", "answers", "rewards", "target"} with their rewards."""
+    rows = [f"*{inert(found['asks'])}*\n", "| answer | reward | log-ratio asked for |", "|---|--:|--:|"]
+    for answer, reward, target in zip(found["answers"], found["rewards"], found["target"], strict=True):
+        rows.append(f"| {inert(answer)} | {reward:g} | {target:+.2f} |")
+    _display("\n".join(rows))
 
 
 def problems(found: list[dict]) -> None:

@@ -5,6 +5,7 @@ sampling and training cannot disagree through precision. PTX is the usual loss o
 """
 
 import torch
+from torch import Tensor
 
 from k2lib import machine
 from k2lib.gym.play import Played
@@ -27,10 +28,7 @@ def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, p
     where, total = model.embed_tokens.weight.device, 0.0
     for piece in pieces(groups):
         episodes = [one for group in piece for one in group]
-        batch = Batch.from_ragged([(one.ids, one.mask) for one in episodes], pad).to(where)
-        sequences = torch.cat((batch.tokens, batch.targets[:, -1:]), dim=1)
-        with machine.precision(where):
-            logp = model.token_logprobs(sequences, batch.weights.bool()).sum(1).view(len(piece), -1)  # [problems, K]
+        logp = log_probabilities(model, episodes, pad).view(len(piece), -1)  # [problems, K]
         known = [reward(one) for one in episodes]
         valid = torch.tensor([r is not None for r in known], device=where).view_as(logp)
         rewards = torch.tensor([r or 0.0 for r in known], device=where).view_as(logp)
@@ -41,6 +39,16 @@ def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, p
         with machine.precision(where):
             (size.ptx_weight * model.loss(*ptx.to(where))).backward()
     return total
+
+
+def log_probabilities(model: K2Model, episodes: list[Played], pad: int) -> Tensor:
+    """[episodes] log-probability of all that the model wrote in each, the ends of its turns included."""
+    where = model.embed_tokens.weight.device
+    batch = Batch.from_ragged([(one.ids, one.mask) for one in episodes], pad).to(where)
+    # by the targets, which hold a row's last token; where the row is padded, `tokens` ends one before it
+    sequences = torch.cat((batch.tokens[:, :1], batch.targets), dim=1)
+    with machine.precision(where):
+        return model.token_logprobs(sequences, batch.weights.bool()).sum(1)
 
 
 def pieces(groups: list[list[Played]]) -> list[list[list[Played]]]:

@@ -97,6 +97,16 @@ def test_published_tables_are_the_papers():
         table.row("Chess")
 
 
+def test_a_lead_is_over_the_best_of_the_named_others_and_none_where_none_is_reported():
+    table = published.load("table3")
+    closed = [name for name in table.models[1:] if name not in table.open]
+    assert table.open == ["DeepSeek-V3-0324", "Qwen3-235B-A22B"] and len(closed) == 4
+    over_open, over_closed = published.leads(table, table.open), published.leads(table, closed)
+    assert over_open["OJBench"] == pytest.approx(27.1 - 24.0) and over_closed["OJBench"] == pytest.approx(27.1 - 19.6)
+    assert over_open["SWE-b Verified agentic multi"] is None
+    assert over_closed["SWE-b Verified agentic multi"] == pytest.approx(71.6 - 80.2)
+
+
 def test_gains_are_item_by_item_and_bars_take_every_run():
     before, after = [0.0, 1.0, 0.0, 0.5], [1.0, 1.0, 0.0, 0.0]
     assert suite.gains(before, after) == [1.0, 0.0, 0.0, -0.5]

@@ -20,7 +20,7 @@ from k2lib.model.moe import routers
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
-from k2lib.rl.policy import OVERLONG, policy_gradients, reward
+from k2lib.rl.policy import OVERLONG, log_probabilities, policy_gradients, reward
 from k2lib.rl.trainer import Success, set_aside, temperature_at, train_rl
 from k2lib.train import Snapshot
 from k2lib.train.finetune import batches
@@ -146,6 +146,19 @@ def test_an_update_raises_the_probability_of_what_was_rewarded(model, tiny_token
     update(model, MuonClip.for_model(model, lr=2e-3), 2e-3)
     after = [logp(one) for one in group]
     assert after[0] - before[0] > max(a - b for a, b in zip(after[1:], before[1:], strict=True))
+
+
+def test_what_is_trained_is_the_probability_of_what_was_sampled_to_the_last_token(model, tiny_tokenizer, monkeypatch):
+    """Rows of different length: the last token of a shorter one, the end of its turn, is not the padding after it."""
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    with torch.no_grad():
+        model.lm_head.weight[tiny_tokenizer.encode_control(chat.END)] *= 3  # turns end, some early
+    groups = groups_of(model, tiny_tokenizer, [Letters("a"), Letters("abcdefgh" * 9)], 6)
+    episodes = [one for group in groups for one in group]
+    assert len({len(one.ids) for one in episodes}) > 2 and any(not one.truncated for one in episodes)
+    with torch.no_grad():
+        found = log_probabilities(model, episodes, tiny_tokenizer.pad_id)
+    torch.testing.assert_close(found, torch.tensor([sum(one.logprobs) for one in episodes]), atol=1e-3, rtol=1e-4)
 
 
 def test_the_routers_biases_move_and_no_count_is_left(model, tiny_tokenizer):
