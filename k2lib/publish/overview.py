@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 
 from k2lib.config import K2Config
 from k2lib.publish import table
-from k2lib.report import drawing
+from k2lib.report import drawing, results, show
 
 # notebook, its title, what it leaves behind, column and row on the map
 STEPS = (
@@ -24,6 +24,14 @@ WIDE, HIGH = 0.8, 0.5  # of a box, in columns and rows
 def show_machine(rows: dict[str, str]) -> None:
     """The machine as a small table."""
     _markdown("| | |\n|---|---|\n" + "\n".join(f"| {name} | {value} |" for name, value in rows.items()))
+
+
+def show_answers() -> None:
+    """What the committed run of notebook 08 answered at each age."""
+    _, ledger = results.published("08_evaluation")
+    show.origin(ledger)
+    answers = ledger.measured["answers"]["value"]
+    show.answers(answers, [age for age in answers[0] if age != "asks"])
 
 
 def show_claims() -> None:
