@@ -52,7 +52,7 @@ def _hash(cells: list) -> str:
 
 
 def _outputs(outputs: list, count: int) -> list:
-    """Without stderr, widgets and metadata; chunks of stdout joined."""
+    """Without stderr, widgets and metadata but the pictures' words; chunks of stdout joined."""
     kept: list = []
     for output in outputs:
         if output.output_type == "stream":
@@ -64,7 +64,8 @@ def _outputs(outputs: list, count: int) -> list:
         elif "application/vnd.jupyter.widget-view+json" in output.get("data", {}):
             continue
         if "metadata" in output:
-            output.metadata = nbformat.from_dict({})
+            alt = output.metadata.get("image/png", {}).get("alt")
+            output.metadata = nbformat.from_dict({"image/png": {"alt": alt}} if alt else {})
         if output.output_type == "execute_result":
             output.execution_count = count
         output.pop("transient", None)

@@ -105,6 +105,8 @@ def _outputs(cell: nbformat.NotebookNode) -> list[str]:
             found.append("holds a widget; progress goes through b.progress")
         elif MIMETYPE in data and "image/png" not in data:
             found.append("holds a figure without a picture; install Chromium and run `make notebooks`")
+        elif MIMETYPE in data and not output.metadata.get("image/png", {}).get("alt"):
+            found.append("holds a figure without words for those who cannot see it; run `make notebooks`")
     return found
 
 

@@ -1,6 +1,5 @@
 """What a kernel does, on any machine: some numbers in, some out, the error against fp64, the time (`k2 kernel run`)."""
 
-import inspect
 import re
 import time
 from collections.abc import Callable
@@ -47,13 +46,6 @@ def excerpt(file: str, entry: str) -> None:
     text = (source.KERNELS / file).read_text(encoding="utf-8")
     found = next(part for part in text.split("\n\n") if re.search(rf"\b{entry}\(", part))
     display(Markdown(f"```cuda\n{found.strip()}\n```"))
-
-
-def code(function: Callable) -> None:
-    """Displays the source of a Python function."""
-    from IPython.display import Markdown, display
-
-    display(Markdown(f"```python\n{inspect.getsource(function).strip()}\n```"))
 
 
 def _quantize(rows: int, columns: int, where: torch.device, launch: Callable) -> tuple[dict, dict, Tensor]:

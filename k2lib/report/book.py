@@ -89,7 +89,8 @@ class Book:
         content = picture.content(figure)
         bundle = {picture.MIMETYPE: content, "text/plain": f"<figure {self.notebook}/{name}>"}
         png = picture.png(content)
-        display(bundle | ({"image/png": png} if png else {}), raw=True)
+        alt = {"image/png": {"alt": picture.alt(content)}} if png else {}
+        display(bundle | ({"image/png": png} if png else {}), metadata=alt, raw=True)
         write_atomic(self.artifacts / "figures" / self.notebook / f"{name}.json", json.dumps(content))
         self._ledger.figures.append(name)
 

@@ -7,6 +7,7 @@ processors. GitHub and printed pages show the PNG, JupyterLab the interactive fi
 import base64
 import json
 import os
+import re
 import shutil
 import warnings
 
@@ -34,6 +35,15 @@ def content(figure) -> dict:
     found = decoded(json.loads(figure.to_json()))
     found["layout"].pop("template", None)  # 6 kB of defaults; figures.py sets what it wants
     return {"data": plain(found["data"], DIGITS), "layout": plain(found["layout"], DIGITS), "config": CONFIG}
+
+
+def alt(figure_content: dict) -> str:
+    """What the picture shows, for whoever cannot see it: its title and what its axes measure."""
+    layout = figure_content["layout"]
+    words = [layout.get(part, {}).get("title", {}).get("text", "") for part in ("yaxis", "xaxis")]
+    axes = " over ".join(word for word in words if word)
+    title = re.sub(r"<[^>]+>", "", layout.get("title", {}).get("text", ""))
+    return ". ".join(part for part in (title, axes) if part) or "A figure"
 
 
 def png(figure_content: dict) -> str | None:

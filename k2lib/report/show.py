@@ -1,6 +1,9 @@
 """What notebooks show beside figures: the run behind a page, rewrites, a conversation, problems. Model text is shown as text."""
 
+import inspect
 import re
+import textwrap
+from collections.abc import Callable
 
 from k2lib.report.ledger import Ledger
 from k2lib.synth.rephrase import differences
@@ -16,6 +19,11 @@ def origin(ledger: Ledger) -> None:
         f"**Drawn from a committed run**: profile `{ledger.profile}` on {where} in {source['measured']['dtype']}, "
         f"{source['date']}, commit `{source['commit']}`. Nothing is trained here; with another `profile` the page measures anew."
     )
+
+
+def code(function: Callable) -> None:
+    """Displays the source of a Python function."""
+    _display(f"```python\n{textwrap.dedent(inspect.getsource(function)).strip()}\n```")
 
 
 def side_by_side(source: str, rewrites: list[dict]) -> None:

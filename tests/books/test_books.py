@@ -116,6 +116,12 @@ FAULTS = {
         lambda nb: nb.cells[5].outputs.append(nbformat.v4.new_output("display_data", data={picture.MIMETYPE: {}})),
         "figure without a picture",
     ),
+    "a figure without words": (
+        lambda nb: nb.cells[5].outputs.append(
+            nbformat.v4.new_output("display_data", data={picture.MIMETYPE: {}, "image/png": "iVBO"})
+        ),
+        "without words",
+    ),
     "a cell that was not run": (lambda nb: nb.cells[5].update(execution_count=None), "was not run"),
     "another last cell": (lambda nb: _set(nb, -1, "print('done')"), "must be b.finish()"),
     "a long line": (lambda nb: _set(nb, 5, f"x = '{'x' * 100}'"), "a line of 106 characters; at most 100"),

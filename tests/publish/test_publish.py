@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("artifacts")
 @pytest.fixture
 def run(artifacts, monkeypatch):
     """A finished run of notebook 02 with one figure, as if `k2 reproduce` had made it."""
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: None)
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: None)
     book = start("02_moe_architecture", "smoke", 0)
     book.bars("shapes", {"a": 1.0}, unit="numbers")
     book.record("architecture-parity", 3e-6, detail="largest of <8> batches")

@@ -29,7 +29,7 @@ def recorded(book):
 def shown(monkeypatch):
     """What notebooks display, collected."""
     found = []
-    monkeypatch.setattr("IPython.display.display", lambda data, raw: found.append(data))
+    monkeypatch.setattr("IPython.display.display", lambda data, **_: found.append(data))
     return found
 
 
@@ -108,6 +108,13 @@ def test_a_picture_is_drawn_when_asked_for(monkeypatch):
     monkeypatch.setenv("K2_PNG", "1")
     png = picture.png(picture.content(figures.curves(*CURVE, x="step", y="logit")))
     assert png.startswith("iVBORw0KGgo")
+
+
+def test_a_picture_is_told_in_words():
+    content = picture.content(figures.curves(*CURVE, x="step", y="logit", title="Logits of <b>two</b>"))
+    assert picture.alt(content) == "Logits of two. logit over step"
+    assert picture.alt(picture.content(figures.bars(["a"], {"b": [1]}, unit="GB", title="Bytes"))) == "Bytes. GB"
+    assert picture.alt({"layout": {}}) == "A figure"
 
 
 def test_a_figure_is_named_once_and_takes_arrays_and_a_bar_a_label(artifacts, shown):
