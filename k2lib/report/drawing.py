@@ -160,7 +160,7 @@ PLACES = (
     "top center",
     "bottom center",
 )
-LETTER, MARKER = 6.6, 6  # pixels of a letter, generously, and of half a marker with some room
+LETTER, MARKER = 7.0, 6  # pixels of a letter, generously, and of half a marker with some room
 
 
 def place_words(points: list[tuple[float, float, str]], width: float, height: float) -> list[str]:
@@ -168,7 +168,7 @@ def place_words(points: list[tuple[float, float, str]], width: float, height: fl
     taken = [(x - MARKER, y - MARKER, x + MARKER, y + MARKER) for x, y, _ in points]
     chosen = []
     for x, y, word in points:
-        boxes = {place: _box(x, y, LETTER * len(word) + 6, place) for place in PLACES}
+        boxes = {place: _box(x, y, LETTER * (len(word) + 2), place) for place in PLACES}
         costs = {
             place: sum(_shared(box, other) for other in taken) + _outside(box, width, height)
             for place, box in boxes.items()

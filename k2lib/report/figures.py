@@ -177,6 +177,7 @@ def timeline(spans: Sequence[dict], *, x: str, title: str = "") -> go.Figure:
         look = {"orientation": "h", "marker_color": colour, "marker_line_width": 0}
         figure.add_bar(name=kind, y=lanes, base=starts, x=widths, **look)
     drawing.style(figure, title, x, "", right=20)
-    figure.update_layout(barmode="overlay")
+    below = {"y": -0.22, "yanchor": "top"}  # many kinds take several lines
+    figure.update_layout(barmode="overlay", legend=below, margin={"b": 110}, height=drawing.HEIGHT + 55)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True)
     return figure

@@ -53,7 +53,9 @@ def answers(found: list[dict], ages: list[str]) -> None:
     """Displays what several models answered: {"asks", model: text}."""
     rows = ["| | " + " | ".join(ages) + " |", "|" + "---|" * (len(ages) + 1)]
     rows += [
-        "| " + " | ".join([f"*{inert(one['asks'])}*", *(inert(one[age][:SAID]) for age in ages)]) + " |"
+        "| "
+        + " | ".join([f"*{inert(one['asks'])}*", *(inert(one[age][:SAID].replace("\n", " ↵ ")) for age in ages)])
+        + " |"
         for one in found
     ]
     _display("\n".join(rows))

@@ -277,7 +277,7 @@ def test_words_stand_where_they_hide_nothing():
     crowd = [(100.0 + 20 * i, 100.0, "a word") for i in range(3)] + [(395.0, 100.0, "a word")]
     places = drawing.place_words(crowd, 400, 200)
     boxes = [
-        drawing._box(x, y, drawing.LETTER * len(word) + 6, p) for (x, y, word), p in zip(crowd, places, strict=True)
+        drawing._box(x, y, drawing.LETTER * (len(word) + 2), p) for (x, y, word), p in zip(crowd, places, strict=True)
     ]
     assert sum(drawing._shared(*pair) for pair in itertools.combinations(boxes, 2)) == 0
     assert all(drawing._outside(box, 400, 200) == 0 for box in boxes)
