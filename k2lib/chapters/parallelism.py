@@ -18,7 +18,7 @@ WAYS = {  # how, and virtual stages a process
 def runs(profile: Profile, seed: int, progress: Progress) -> dict[str, dict]:
     """{way: {"losses", "gaps": [step], "spans": who worked when in the last step}}; ways need two layers a virtual stage.
 
-    A gap is the difference of a loss to that of one process, before anything is rounded.
+    A gap is the difference of a loss to that of one process, and spans count from the step's begin: before rounding.
     """
     data, config = stages.corpus(profile, seed, progress), stages.config(profile).to_dict()
     job = asdict(profile.parallel) | {"config": config, "lr": 5e-3, "seed": seed, "shards": data.dir / "shards"}
@@ -28,21 +28,21 @@ def runs(profile: Profile, seed: int, progress: Progress) -> dict[str, dict]:
         for name, (mode, virtual) in progress(ways.items(), "launch", len(ways))
     }
     single = found["one process"]["losses"]
-    return {
-        name: run | {"gaps": [abs(x - y) for x, y in zip(run["losses"], single, strict=True)]}
-        for name, run in found.items()
-    }
+    for run in found.values():
+        run["gaps"] = [abs(x - y) for x, y in zip(run["losses"], single, strict=True)]
+        zero = min((span["start"] for span in run["spans"]), default=0.0)
+        run["spans"] = [span | {end: span[end] - zero for end in ("start", "end")} for span in run["spans"]]
+    return found
 
 
 def lanes(spans: list[dict]) -> list[dict]:
     """Spans as a timeline in milliseconds: a lane a process, a colour for each stage's forward and backward passes."""
-    zero = min(span["start"] for span in spans)
     return [
         {
             "lane": f"process {span['rank']}",
             "kind": f"{span['kind']}, stage {span['stage']}",
-            "start": 1000 * (span["start"] - zero),
-            "end": 1000 * (span["end"] - zero),
+            "start": 1000 * span["start"],
+            "end": 1000 * span["end"],
         }
         for span in spans
     ]

@@ -149,6 +149,11 @@ def play(schedule: Schedule) -> Played:
     return Played(spans, 1 - busy / whole, [_held(order) / schedule.parts for order in schedule.orders])
 
 
+def lanes(played: Played) -> list[dict]:
+    """The spans as a timeline: a lane a device, a colour for each kind of work."""
+    return [{"lane": s.device, "kind": s.work.kind, "start": s.start, "end": s.end} for s in played.spans]
+
+
 def _turns(kind: str, devices: int, device: int, micro_batches: int, in_order: Iterable[int]) -> Iterator[Work]:
     """Micro-batches in groups as large as the pipeline, each group through all parts of the device."""
     in_order = list(in_order)

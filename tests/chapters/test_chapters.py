@@ -50,10 +50,26 @@ def test_the_frozen_router_is_balanced_by_its_bias_alone():
     assert found["selection bias"][-1] < 0.5 * found["no balancing"][-1]
 
 
-def test_timelines_begin_at_zero_in_milliseconds_and_leave_out_what_is_no_layer():
+def test_spans_and_gaps_are_taken_before_anything_is_rounded(monkeypatch, tmp_path):
+    """A wall clock of ten digits, rounded to six, would put all spans in one place; losses would lose their difference."""
+    losses = {"single": [2.0], "pipeline": [2.0 + 3e-7], "experts": [2.0]}
+
+    def launched(mode, **_):
+        spans = [{"rank": 0, "stage": 0, "kind": "forward", "start": 1.7e9, "end": 1.7e9 + 0.25}]
+        return {"losses": losses[mode], "spans": spans if mode == "pipeline" else []}
+
+    monkeypatch.setattr(parallelism, "launch", launched)
+    monkeypatch.setattr(parallelism.stages, "corpus", lambda *_: type("Corpus", (), {"dir": tmp_path}))
+    found = plain(parallelism.runs(SMOKE, 0, silent), 6)
+    assert found["pipeline, 1F1B"]["gaps"] == pytest.approx([3e-7], rel=1e-3)
+    (span,) = found["pipeline, 1F1B"]["spans"]
+    assert (span["start"], span["end"]) == (0.0, 0.25)
+
+
+def test_timelines_are_in_milliseconds_and_leave_out_what_is_no_layer():
     spans = [
-        {"rank": 0, "stage": 1, "kind": "forward", "start": 5.0, "end": 5.5},
-        {"rank": 1, "stage": 2, "kind": "backward", "start": 5.25, "end": 6.0},
+        {"rank": 0, "stage": 1, "kind": "forward", "start": 0.0, "end": 0.5},
+        {"rank": 1, "stage": 2, "kind": "backward", "start": 0.25, "end": 1.0},
     ]
     drawn = parallelism.lanes(spans)
     assert [(span["lane"], span["start"], span["end"]) for span in drawn] == [
