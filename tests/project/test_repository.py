@@ -86,6 +86,18 @@ def test_the_committed_verdicts_are_those_of_the_committed_run(path):
     assert last.outputs[0].text.strip() == expected, "run `make notebooks`"
 
 
+def test_every_question_is_answered_under_a_heading_that_exists():
+    rows = re.findall(
+        r"^\| (\d+) \| .+\? \| (.+) \|$", (NOTEBOOKS / "README.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert [int(number) for number, _ in rows] == list(range(1, 21))
+    for _, places in rows:
+        for number, heading in re.findall(r"(\d\d), \*(.+?)\*(?:; |$)", places):
+            cells = nbformat.read(BOOKS[int(number)], as_version=4).cells
+            assert any(re.search(rf"(?m)^#+ {re.escape(heading)}$", cell.source) for cell in cells), heading
+        assert re.search(r"\d\d, \*", places)
+
+
 def test_every_claim_belongs_to_a_notebook_that_exists():
     assert {claim.notebook for claim in claims.load()} - {""} <= {path.stem for path in BOOKS}
 
