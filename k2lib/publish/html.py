@@ -1,10 +1,12 @@
-"""`artifacts/<profile>/report.html`: every claim, ours beside the paper's, and every figure, on one page that needs no
-network, with a link to each executed notebook as a page of its own.
+"""`artifacts/<profile>/report.html`: the story in ten figures and every claim, ours beside the paper's, on one page that
+needs no network, with a link from each claim to the cell that measured it.
 
 Everything is rendered from the ledgers and figures that the notebooks wrote, never scraped from their text. The page
-carries plotly's script inside (4.8 MB), so it can be sent to somebody as it is.
+carries plotly's script inside, packed (1.9 MB instead of 4.8), so it can be sent to somebody as it is.
 """
 
+import base64
+import gzip
 import json
 from collections.abc import Iterable
 from html import escape
@@ -12,10 +14,30 @@ from pathlib import Path
 
 from k2lib.places import artifacts
 from k2lib.publish import pages, table
-from k2lib.report import claims
+from k2lib.report import claims, picture
 from k2lib.report.ledger import Ledger, ledger_path
 from k2lib.store import write_atomic
 
+STORY = {  # the ten figures, in order
+    "01_data_rephrasing": ("probes",),
+    "02_moe_architecture": ("heads", "routing"),
+    "03_muonclip": ("clip_logits", "clip_loss"),
+    "04_memory": ("waterfall", "gaps"),
+    "05_parallelism": ("schedules",),
+    "07_rl": ("log_ratios",),
+    "08_evaluation": ("skills",),
+}
+UNPACK = """
+const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), c => c.charCodeAt(0));
+const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+new Response(plain).text().then(code => {
+  document.head.append(Object.assign(document.createElement("script"), {textContent: code}));
+  for (const place of document.querySelectorAll("figure > div")) {
+    const figure = JSON.parse(place.nextElementSibling.textContent);
+    Plotly.newPlot(place, figure.data, figure.layout, figure.config);
+  }
+});
+"""
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222 }
 body { max-width: 1080px; margin: 2em auto; padding: 0 1em }
@@ -40,16 +62,19 @@ def write(profile: str, out_of_date: Iterable[str] = ()) -> Path:
     names = sorted({verdict.claim.notebook for verdict in verdicts.values()} - {""} | _with_ledger(root))
     ledgers = {name: Ledger.load(ledger_path(name, profile)) for name in names if ledger_path(name, profile).exists()}
     linked = {name for name in names if pages.write(root, name)}
-    sections = [_head(profile, ledgers, verdicts), _claims_table(verdicts, linked, stale), "<h2>Notebooks</h2><p>"]
+    cells = {name: pages.cells_of_claims(root, name) for name in linked}
+    sections = [_head(profile, ledgers, verdicts)]
+    sections += [_figure(root, name, figure, linked) for name, figure in _story(ledgers)]
+    sections += [_claims_table(verdicts, cells, stale), "<h2>Notebooks</h2><p>"]
     sections += [f"{_link(name, linked)}<br>" for name in names]
-    sections.append("</p><h2>Figures</h2>")
-    sections += [_figures(root, ledger, linked) for ledger in ledgers.values() if ledger.figures]
+    sections.append("</p>")
     body = "\n".join(sections)
     path = root / "report.html"
     write_atomic(
         path,
         f"<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>Kimi K2 reproduced: {profile}</title>\n"
-        f"<style>{STYLE}</style>\n<script>{_plotly_script()}</script></head>\n<body>{body}</body></html>\n",
+        f"<style>{STYLE}</style></head>\n<body>{body}\n"
+        f"<script type='text/plain' id='plotly'>{_packed_plotly()}</script>\n<script>{UNPACK}</script></body></html>\n",
     )
     return path
 
@@ -76,17 +101,17 @@ def _head(profile: str, ledgers: dict[str, Ledger], verdicts: dict[str, claims.V
     )
 
 
-def _claims_table(verdicts: dict[str, claims.Verdict], linked: set[str], stale: set[str]) -> str:
+def _claims_table(verdicts: dict[str, claims.Verdict], cells: dict[str, dict[str, str]], stale: set[str]) -> str:
     """One table a kind of entry."""
     parts = []
     for kind, title in table.TITLES.items():
-        rows = [_row(found, linked, stale) for found in verdicts.values() if found.claim.kind == kind]
+        rows = [_row(found, cells, stale) for found in verdicts.values() if found.claim.kind == kind]
         head = "".join(f"<th>{name}</th>" for name in ("claim", "ours", "paper", "verdict", "section", "notebook"))
         parts.append(f"<h2>{title}</h2>\n<table><tr>{head}</tr>\n{chr(10).join(rows)}\n</table>")
     return "\n".join(parts)
 
 
-def _row(found: claims.Verdict, linked: set[str], stale: set[str]) -> str:
+def _row(found: claims.Verdict, cells: dict[str, dict[str, str]], stale: set[str]) -> str:
     claim, record = found.claim, found.record
     detail = f"<br><span class='quiet'>{escape(record.detail)}</span>" if record and record.detail else ""
     old = "<br><span class='quiet'>measured before the code changed</span>" if claim.notebook in stale else ""
@@ -96,25 +121,32 @@ def _row(found: claims.Verdict, linked: set[str], stale: set[str]) -> str:
         f"<tr id='{claim.id}'><td>{escape(claim.claim)}{detail}<br><span class='rule'>{escape(rule)}{was}</span></td>"
         f"<td class='number'>{escape(found.measured())}{old}</td><td>{escape(claim.paper)}</td>"
         f"<td class='{found.verdict.replace(' ', '-')}'>{found}</td><td>{escape(claim.section)}</td>"
-        f"<td>{_link(claim.notebook, linked)}</td></tr>"
+        f"<td>{_link(claim.notebook, set(cells), cells.get(claim.notebook, {}).get(claim.id, ''))}</td></tr>"
     )
 
 
-def _figures(root: Path, ledger: Ledger, linked: set[str]) -> str:
-    import plotly.io
-
-    parts = [f"<h3>{_link(ledger.notebook, linked)}</h3>"]
-    for name in ledger.figures:
-        content = json.loads((root / "figures" / ledger.notebook / f"{name}.json").read_text(encoding="utf-8"))
-        parts.append(plotly.io.to_html(content, full_html=False, include_plotlyjs=False, validate=False))
-    return "\n".join(parts)
+def _story(ledgers: dict[str, Ledger]) -> list[tuple[str, str]]:
+    """(notebook, figure) of the story's figures, as far as they have been drawn."""
+    drawn = {(name, figure) for name, ledger in ledgers.items() for figure in ledger.figures}
+    return [pair for name, figures in STORY.items() for pair in ((name, figure) for figure in figures) if pair in drawn]
 
 
-def _link(notebook: str, linked: set[str]) -> str:
-    return f"<a href='notebooks/{notebook}.html'>{notebook}</a>" if notebook in linked else notebook
+def _figure(root: Path, notebook: str, name: str, linked: set[str]) -> str:
+    content = json.loads((root / "figures" / notebook / f"{name}.json").read_text(encoding="utf-8"))
+    data = json.dumps(content).replace("<", "\\u003c")  # no text of a figure ends the script
+    return (
+        f"<figure><div role='img' aria-label='{escape(picture.alt(content), quote=True)}'></div>"
+        f"<script type='application/json'>{data}</script><figcaption>{_link(notebook, linked)}</figcaption></figure>"
+    )
 
 
-def _plotly_script() -> str:
+def _link(notebook: str, linked: set[str], cell: str = "") -> str:
+    place = f"#cell-id={cell}" if cell else ""
+    return f"<a href='notebooks/{notebook}.html{place}'>{notebook}</a>" if notebook in linked else notebook
+
+
+def _packed_plotly() -> str:
+    """plotly's script, gzip in base64."""
     import plotly.offline
 
-    return plotly.offline.get_plotlyjs()
+    return base64.b64encode(gzip.compress(plotly.offline.get_plotlyjs().encode(), mtime=0)).decode()

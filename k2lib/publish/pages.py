@@ -6,6 +6,7 @@ one, and stay readable TeX where there is none.
 
 from pathlib import Path
 
+from k2lib.report import claims
 from k2lib.report.picture import MIMETYPE
 from k2lib.store import write_atomic
 
@@ -35,6 +36,21 @@ def write(root: Path, notebook: str) -> bool:
 
         write_atomic(page.parent / SCRIPT, plotly.offline.get_plotlyjs())
     return True
+
+
+def cells_of_claims(root: Path, notebook: str) -> dict[str, str]:
+    """claim id -> id of the cell that names it in the executed notebook, where its page has an anchor."""
+    import nbformat
+
+    cells = nbformat.read(root / "notebooks" / f"{notebook}.ipynb", as_version=4).cells
+    own = claims.of_notebook(notebook)
+    return {
+        claim.id: cell.id
+        for cell in cells
+        if cell.cell_type == "code"
+        for claim in own
+        if f'"{claim.id}"' in cell.source
+    }
 
 
 def render(source: Path) -> str:

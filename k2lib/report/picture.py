@@ -42,7 +42,7 @@ def alt(figure_content: dict) -> str:
     layout = figure_content["layout"]
     words = [layout.get(part, {}).get("title", {}).get("text", "") for part in ("yaxis", "xaxis")]
     axes = " over ".join(word for word in words if word)
-    title = re.sub(r"<[^>]+>", "", layout.get("title", {}).get("text", ""))
+    title = re.sub(r"</?\w+/?>", "", layout.get("title", {}).get("text", ""))
     return ". ".join(part for part in (title, axes) if part) or "A figure"
 
 

@@ -2,17 +2,27 @@
 
 import dataclasses
 import re
+from pathlib import Path
 
 import pytest
 
 from k2lib import stages
 from k2lib.publish import commit, html, pages, study, table
-from k2lib.report import claims, start
+from k2lib.report import claims, picture, start
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.results import evidence, machine_folder, published
 from k2lib.runner import reproduce
 from k2lib.runner.plan import steps
 
+NOTEBOOK = "02_moe_architecture"
+VALUES = {
+    "architecture-parity": "3e-6",
+    "deepseek-total-parameters": "671.03",
+    "k2-total-parameters": "1.026",
+    "k2-activated-parameters": "40.0",
+    "heads-cost-at-128k": "0.84",
+    "selection-bias-balances": "[0.3], of='seeds'",
+}
 pytestmark = pytest.mark.usefixtures("artifacts")
 
 
@@ -43,8 +53,36 @@ def test_the_page_shows_ours_beside_the_papers_and_needs_no_network(run):
     assert "to test: " in re.search(r"<tr id='sparsity-lowers-loss'>.*?</tr>", page)[0]
     assert ">not run<" in re.search(r"<tr id='rl-raises-success'>.*?</tr>", page)[0]
     assert "largest of &lt;8&gt; batches" in page
-    assert "Plotly.newPlot" in page and len(page) > 3_000_000
+    assert "Plotly.newPlot" in page and 1_000_000 < len(page) < 5_000_000
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=", page)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(picture.browser() is None, reason="no Chromium (apt-get install chromium)")
+def test_the_report_draws_its_figures_without_a_complaint_and_its_links_lead_somewhere(make, artifacts, monkeypatch):
+    figure = "from k2lib.report import figures\nb.show(figures.bars(['a'], {'b': [1.0]}, unit='GB', title='x < y'), 'routing')"
+    records = [
+        f"b.record('{claim.id}', {VALUES[claim.id]})".replace("'", '"') for claim in claims.of_notebook(NOTEBOOK)
+    ]
+    path = make(NOTEBOOK, figure, "\n".join(records), finish=True)
+    assert reproduce("smoke", notebooks=path.parent) == 0
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=picture.browser(), args=["--no-sandbox"])
+        tab, complaints = chromium.new_page(), []
+        tab.on("pageerror", lambda error: complaints.append(str(error)))
+        tab.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        tab.goto((artifacts / "report.html").as_uri())
+        tab.wait_for_selector("figure .main-svg")
+        assert tab.get_attribute("figure > div", "aria-label") == "x < y. GB"
+        links = tab.eval_on_selector_all("a", "links => links.map(link => link.href)")
+        chromium.close()
+    assert complaints == [] and links
+    for link in links:
+        page, _, cell = link.removeprefix("file://").partition("#")
+        assert (Path(page).exists() and not cell) or f'id="{cell}"' in Path(page).read_text()
+    assert any("#cell-id=" in link for link in links)
 
 
 def test_the_page_marks_claims_measured_before_the_code_changed(run):
