@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -60,11 +60,12 @@ class Ledger:
 
     @classmethod
     def load(cls, path: Path) -> "Ledger":
-        """Reads a ledger; ValueError naming the file when it is not one."""
+        """Reads a ledger, also one of an older version, whose other fields are left; ValueError when it is none."""
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             records = {entry["id"]: Record(**entry) for entry in content.pop("records")}
-            return cls(records=records, **content)
+            known = {one.name for one in fields(cls)}
+            return cls(records=records, **{name: value for name, value in content.items() if name in known})
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{path} is not a ledger ({error}); run its notebook again to write it anew") from error
 

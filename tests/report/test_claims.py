@@ -1,5 +1,7 @@
 """Rules give verdicts; records and claims.yaml are checked where they are written."""
 
+import json
+
 import pytest
 
 from k2lib.intervals import Interval
@@ -196,6 +198,14 @@ def test_a_ledger_comes_back_as_it_was_saved(tmp_path):
     ledger.save(tmp_path / "a.json")
     assert Ledger.load(tmp_path / "a.json") == ledger
     assert ledger.measured["curve"]["lines"]["a [\n b ]"] == [1.2346, None, 3]
+
+
+def test_a_ledger_of_an_older_version_can_be_read(tmp_path):
+    Ledger("03_a", "smoke", metrics={"loss": 2.5}).save(tmp_path / "a.json")
+    older = json.loads((tmp_path / "a.json").read_text())
+    del older["measured"]
+    (tmp_path / "a.json").write_text(json.dumps(older | {"series": {"curve": [1]}}))
+    assert Ledger.load(tmp_path / "a.json") == Ledger("03_a", "smoke", metrics={"loss": 2.5})
 
 
 def test_a_damaged_ledger_is_named(artifacts):
