@@ -1,4 +1,4 @@
-"""reproduce, notebooks, study, publish, readme: the chain of notebooks, and what the project shows of its runs."""
+"""reproduce, notebooks, study, publish, book, readme: the chain of notebooks, and what the project shows of its runs."""
 
 import argparse
 
@@ -29,6 +29,9 @@ def commands(groups) -> None:
     command = groups.add_parser("publish", help="copy a run's results to data/results, to be committed")
     command.set_defaults(run=publish)
     _profile(command)
+
+    command = groups.add_parser("book", help="the committed notebooks as a static site, under artifacts/book")
+    command.set_defaults(run=book)
 
     command = groups.add_parser("readme", help="write README's claims table and picture from data/results")
     command.set_defaults(run=readme)
@@ -66,6 +69,13 @@ def publish(options: argparse.Namespace) -> int:
 
     for path in publish(options.profile):
         print(path)
+    return 0
+
+
+def book(options: argparse.Namespace) -> int:
+    from k2lib.publish.book import build
+
+    print(build())
     return 0
 
 
