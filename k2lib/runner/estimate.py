@@ -29,6 +29,7 @@ PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
+PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
 
 
@@ -71,9 +72,9 @@ def work(profile: Profile) -> dict[str, Work]:
 
 
 def seconds(profile: Profile) -> dict[str, float]:
-    """Expected seconds of each notebook on this machine; {} for the published pages, which run nothing."""
+    """Expected seconds of each notebook on this machine."""
     if profile is PUBLISHED:
-        return {}
+        return dict.fromkeys(work(profile), PAGE)
     where, config = machine.device(), stages.config(profile)
     rates, dtype = machine.rates(where, machine.threads(most=profile.threads)), machine.compute_dtype(where)
     pace = SHARE[dtype] * 1e9 * rates.gflops[dtype]
