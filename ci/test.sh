@@ -30,3 +30,6 @@ python -m pytest -q ci/test_drift.py
 
 echo "== a person's JupyterLab: Run All in a real browser"
 python -m pytest -q -rs ci/test_browser.py
+
+echo "== ten faults of tests/mutants.yaml, chosen by the commit: does a test notice each?"
+python ci/mutants.py --sample 10
