@@ -50,14 +50,13 @@ def conversation(row: dict) -> None:
 
 
 def answers(found: list[dict], ages: list[str]) -> None:
-    """Displays what several models answered: {"asks", model: text}."""
-    rows = ["| | " + " | ".join(ages) + " |", "|" + "---|" * (len(ages) + 1)]
-    rows += [
-        "| "
-        + " | ".join([f"*{inert(one['asks'])}*", *(inert(one[age][:SAID].replace("\n", " ↵ ")) for age in ages)])
-        + " |"
-        for one in found
-    ]
+    """Displays what several models answered: {"asks", model: text}, one below the other."""
+    rows = ["| asked | age | all that it wrote |", "|---|---|---|"]
+    for one in found:
+        for age in ages:
+            asked = f"*{inert(one['asks'])}*" if age == ages[0] else ""
+            wrote = one[age][:SAID].replace("\n", " ↵ ").replace("<|", " <|")  # so that a long call can be broken
+            rows.append(f"| {asked} | {age} | {inert(wrote).strip()} |")
     _display("\n".join(rows))
 
 
