@@ -38,9 +38,8 @@ def one_problem(profile: Profile, seed: int, progress: Progress) -> dict:
     """
     checkpoint, size = stages.sft(profile, seed, 0, progress), profile.rl
     model, tokenizer = checkpoint.model, checkpoint.tokenizer
-    tried = verifiable(2 * TRIED, SHOWN_SEED, largest=profile.corpus.largest_number)[
-        ::2
-    ]  # every other one is mathematics
+    # every other one is mathematics
+    tried = verifiable(2 * TRIED, SHOWN_SEED, largest=profile.corpus.largest_number)[::2]
     groups = play(model, tokenizer, tried, samples=SAMPLES, temperature=1.0, seed=seed)
     group = min(groups, key=lambda played: abs(sum(one.solved for one in played) - SAMPLES / 2))
     where = model.embed_tokens.weight.device

@@ -3,21 +3,13 @@
 Nothing is loaded from a network: plotly's script lies beside the pages, formulas are MathML. It opens from a folder, too.
 """
 
-import json
 import re
 import shutil
-from html import escape
 from pathlib import Path
 
 from k2lib.places import NOTEBOOKS, artifacts
 from k2lib.report import picture
 
-DRAW = """
-for (const place of document.querySelectorAll(".k2-figure")) {
-  const figure = JSON.parse(place.nextElementSibling.textContent);
-  Plotly.newPlot(place, figure.data, figure.layout, figure.config);
-}
-"""
 SETTINGS = {
     "site_name": "Kimi K2, reproduced in parts you can check",
     "theme": {"name": "readthedocs", "highlightjs": False, "navigation_depth": 2},
@@ -47,7 +39,7 @@ def build(site: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
         (docs / f"{path.stem}.md").write_text(_markdown(path, formulas), encoding="utf-8")
     (docs / "index.md").write_text(_index(notebooks / "README.md", paths), encoding="utf-8")
     (docs / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8")
-    (docs / "figures.js").write_text(DRAW, encoding="utf-8")
+    (docs / "figures.js").write_text(picture.DRAW, encoding="utf-8")
     nav = [{"Questions": "index.md"}, *({_title(path): f"{path.stem}.md"} for path in paths)]
     where = {"docs_dir": str(docs), "site_dir": str(work / "site"), "nav": nav}
     mkdocs(load_config(config_file=_config(work), **SETTINGS | where))
@@ -88,12 +80,8 @@ def _place(data: dict) -> None:
     """Puts the place of an interactive figure where its picture would be."""
     if picture.MIMETYPE not in data:
         return
-    figure = data.pop(picture.MIMETYPE)
     data.pop("image/png", None)
-    inside = json.dumps(figure).replace("<", "\\u003c")  # no text of a figure ends the script
-    alt = escape(picture.alt(figure), quote=True)
-    place = f"<div class='k2-figure' role='img' aria-label='{alt}'></div>"
-    data["text/html"] = f"<div>{place}<script type='application/json'>{inside}</script></div>"
+    data["text/html"] = f"<div>{picture.place(data.pop(picture.MIMETYPE))}</div>"
 
 
 def _mark(text: str, formulas: list[str]) -> str:

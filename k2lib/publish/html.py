@@ -27,16 +27,13 @@ STORY = {  # the ten figures, in order
     "07_rl": ("log_ratios",),
     "08_evaluation": ("skills",),
 }
-UNPACK = """
+UNPACK = f"""
 const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), c => c.charCodeAt(0));
 const plain = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-new Response(plain).text().then(code => {
-  document.head.append(Object.assign(document.createElement("script"), {textContent: code}));
-  for (const place of document.querySelectorAll("figure > div")) {
-    const figure = JSON.parse(place.nextElementSibling.textContent);
-    Plotly.newPlot(place, figure.data, figure.layout, figure.config);
-  }
-});
+new Response(plain).text().then(code => {{
+  document.head.append(Object.assign(document.createElement("script"), {{textContent: code}}));
+  {picture.DRAW}
+}});
 """
 STYLE = """
 body { font: 15px/1.5 "DejaVu Sans", Verdana, sans-serif; color: #222 }
@@ -133,11 +130,7 @@ def _story(ledgers: dict[str, Ledger]) -> list[tuple[str, str]]:
 
 def _figure(root: Path, notebook: str, name: str, linked: set[str]) -> str:
     content = json.loads((root / "figures" / notebook / f"{name}.json").read_text(encoding="utf-8"))
-    data = json.dumps(content).replace("<", "\\u003c")  # no text of a figure ends the script
-    return (
-        f"<figure><div role='img' aria-label='{escape(picture.alt(content), quote=True)}'></div>"
-        f"<script type='application/json'>{data}</script><figcaption>{_link(notebook, linked)}</figcaption></figure>"
-    )
+    return f"<figure>{picture.place(content)}<figcaption>{_link(notebook, linked)}</figcaption></figure>"
 
 
 def _link(notebook: str, linked: set[str], cell: str = "") -> str:

@@ -41,6 +41,10 @@ class Book:
         if self.profile is profiles.PUBLISHED:
             run, self.source = results.published(notebook)
             self.profile = profiles.get(run.profile)
+            if seed != self.source.seed:
+                raise ValueError(
+                    f"the committed run of {notebook} is of seed {self.source.seed}, not {seed}; choose another profile"
+                )
         self.notebook, self.seed = notebook, seed
         self.artifacts: Path = artifacts(profile)
         self.artifacts.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from k2lib.report import drawing
+from k2lib.report import drawing, words
 from k2lib.report.drawing import COLOURS, GREY
 
 
@@ -135,7 +135,7 @@ def points(
         word = {"showarrow": False, "xanchor": "right", "yshift": 9, "font": {"color": GREY, "size": 11}}
         figure.add_annotation(text=name, **at, **word)
     size = drawing.WIDTH - drawing.LEFT - 20, drawing.HEIGHT - drawing.TOP - drawing.BOTTOM
-    places = iter(drawing.place_words(drawing.pixels(groups, spans, (log_x, log_y), size), *size))
+    places = iter(words.place_words(words.pixels(groups, spans, (log_x, log_y), size), *size))
     for number, (name, group) in enumerate(groups.items()):
         look = {"marker": {"size": 10, "color": COLOURS[number % len(COLOURS)], "symbol": number % 3}}
         look |= {"textposition": [next(places) for _ in group["x"]], "textfont": {"size": 11}}

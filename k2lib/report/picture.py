@@ -10,12 +10,19 @@ import os
 import re
 import shutil
 import warnings
+from html import escape
 
 from k2lib.report.ledger import plain
 
 MIMETYPE = "application/vnd.plotly.v1+json"
 DIGITS = 4
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # that button would upload the figure
+DRAW = """
+for (const place of document.querySelectorAll(".k2-figure")) {
+  const figure = JSON.parse(place.nextElementSibling.textContent);
+  Plotly.newPlot(place, figure.data, figure.layout, figure.config);
+}
+"""
 _server_started = False
 
 
@@ -44,6 +51,15 @@ def alt(figure_content: dict) -> str:
     axes = " over ".join(word for word in words if word)
     title = re.sub(r"</?\w+/?>", "", layout.get("title", {}).get("text", ""))
     return ". ".join(part for part in (title, axes) if part) or "A figure"
+
+
+def place(figure_content: dict) -> str:
+    """HTML where `DRAW` draws the figure once plotly is there, with words for whoever cannot see it."""
+    data = json.dumps(figure_content).replace("<", "\\u003c")  # no text of a figure ends the script
+    words = escape(alt(figure_content), quote=True)
+    return (
+        f"<div class='k2-figure' role='img' aria-label='{words}'></div><script type='application/json'>{data}</script>"
+    )
 
 
 def png(figure_content: dict) -> str | None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from k2lib import closure
-from k2lib.report import claims, drawing, figures, picture, start
+from k2lib.report import claims, drawing, figures, picture, start, words
 from k2lib.report.ledger import Ledger, Record, ledger_path
 from k2lib.report.progress import progress
 from k2lib.report.provenance import provenance
@@ -189,6 +189,11 @@ def test_a_published_page_is_judged_at_the_profile_of_its_run(committed, artifac
     assert {found[claim.id].verdict for claim in claims.of_notebook("05_parallelism")} == {"holds"}
 
 
+def test_a_published_page_of_another_seed_is_refused(committed):
+    with pytest.raises(ValueError, match="run of 05_parallelism is of seed 0, not 3; choose another profile"):
+        start("05_parallelism", "published", 3)
+
+
 def test_a_page_that_no_run_has_measured_says_what_to_run(committed):
     with pytest.raises(FileNotFoundError, match="no committed run of 06_sft: `k2 reproduce --profile laptop`"):
         start("06_sft", "published", 0)
@@ -275,12 +280,10 @@ def test_a_waterfall_begins_with_the_whole_and_ends_with_what_is_left():
 
 def test_words_stand_where_they_hide_nothing():
     crowd = [(100.0 + 20 * i, 100.0, "a word") for i in range(3)] + [(395.0, 100.0, "a word")]
-    places = drawing.place_words(crowd, 400, 200)
-    boxes = [
-        drawing._box(x, y, drawing.LETTER * (len(word) + 2), p) for (x, y, word), p in zip(crowd, places, strict=True)
-    ]
-    assert sum(drawing._shared(*pair) for pair in itertools.combinations(boxes, 2)) == 0
-    assert all(drawing._outside(box, 400, 200) == 0 for box in boxes)
+    places = words.place_words(crowd, 400, 200)
+    boxes = [words._box(x, y, words.LETTER * (len(word) + 2), p) for (x, y, word), p in zip(crowd, places, strict=True)]
+    assert sum(words._shared(*pair) for pair in itertools.combinations(boxes, 2)) == 0
+    assert all(words._outside(box, 400, 200) == 0 for box in boxes)
 
 
 def test_progress_goes_to_the_runners_file_and_is_silent_without_one(tmp_path, monkeypatch, capsys):
@@ -315,7 +318,7 @@ def test_points_carry_their_words_over_a_roof():
     figure = figures.points(ours, x="x", y="y", lines=roof, log_x=True, log_y=True)
     line, points = figure.data
     assert (list(points.x), list(points.y), list(points.text)) == ([1, 10], [2, 20], [" a ", " b "])
-    assert list(line.x) == [0.1, 1, 100] and set(points.textposition) <= set(drawing.PLACES)
+    assert list(line.x) == [0.1, 1, 100] and set(points.textposition) <= set(words.PLACES)
     low, high = figure.layout.xaxis.range
     assert low < -1 and high > 2
 
@@ -326,4 +329,4 @@ def test_every_label_stands_whole_beside_its_row():
     texts = figure.layout.yaxis.ticktext
     assert [text.replace("<br>", " ") for text in texts] == many and figure.layout.yaxis.automargin
     assert all(len(line) <= drawing.WORDS for text in texts for line in text.split("<br>"))
-    assert figure.layout.height >= 44 * 2 * drawing.LINE
+    assert figure.layout.height >= 44 * 2 * words.LINE
