@@ -91,7 +91,7 @@ def _head(profile: str, ledgers: dict[str, Ledger], verdicts: dict[str, claims.V
     counts = "<br>".join(f"<b>{title}</b>: {escape(text)}" for title, text in table.summaries(verdicts).items())
     return (
         f"<h1>Kimi K2 reproduced: profile {escape(profile)}</h1>\n<p>{counts}</p>\n"
-        f"<p class='quiet'>{len(ledgers)} notebooks, {seconds / 60:.1f} minutes of computing"
+        f"<p class='quiet'>{len(ledgers)} notebooks, whose cells took {seconds / 60:.1f} minutes in their last run"
         + "".join(f"<br>{escape(run)}" for run in runs)
         + (f"<br>{dates[0]}" + (f" to {dates[-1]}" if dates[-1] != dates[0] else "") if dates else "")
         + "</p>"
