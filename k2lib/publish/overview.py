@@ -25,6 +25,15 @@ def show_claims() -> None:
     _markdown(table.markdown(link=""))
 
 
+def show_needs(sizes: dict[str, dict[str, float]]) -> None:
+    """A table of the seconds that each notebook is expected to take: {profile: {notebook: seconds}}."""
+    lines = ["| | " + " | ".join(sizes) + " |", "|---|" + "--:|" * len(sizes)]
+    for name in next(iter(sizes.values())):
+        lines.append(f"| {name} | " + " | ".join(_minutes(found[name]) for found in sizes.values()) + " |")
+    together = [f"**{_minutes(sum(found.values()))}**" for found in sizes.values()]
+    _markdown("\n".join([*lines, "| together | " + " | ".join(together) + " |"]))
+
+
 def show_shape(config: K2Config) -> None:
     """A table of the dimensions of this profile's model beside the released K2's."""
     released = K2Config.preset("kimi-k2")
@@ -41,6 +50,10 @@ def show_shape(config: K2Config) -> None:
     }
     lines = [f"| {title} | {getattr(config, name):,} | {getattr(released, name):,} |" for title, name in fields.items()]
     _markdown("\n".join(["| | this profile | Kimi K2 |", "|---|--:|--:|", *lines]))
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 def _markdown(text: str) -> None:

@@ -14,6 +14,7 @@ from k2lib.store import write_atomic
 
 BEGIN, END = "<!-- claims:begin -->", "<!-- claims:end -->"  # in README; what stands between them is generated
 README = ROOT / "README.md"
+CHANGED = "†"  # marks a rule that had another before it
 TITLES = {claims.PAPER: "Statements of the paper", claims.CHECK: "Checks of the kit"}
 
 
@@ -56,6 +57,8 @@ def markdown(results: Path | None = None, link: str = "notebooks/") -> str:
         lines += [_row(one, link, origins) for one in own]
         lines.append("")
     lines += [f"{place}. {origin}" for place, origin in enumerate(origins, 1)]
+    changed = [_changes(one.verdict.claim) for one in found.values() if one.verdict.claim.history]
+    lines += ["", f"{CHANGED} The rule was another before:", "", *changed] if changed else []
     return "\n".join(lines).rstrip()
 
 
@@ -64,13 +67,19 @@ def _row(one: Evidence, link: str, origins: list[str]) -> str:
     if claim.rule is None:
         cells = [claim.claim, claim.section, claim.paper, f"*to test: {claim.needs}*", "–", str(verdict), ""]
     else:
-        was = "".join(f"; until {change.date}: {change.rule} ({change.reason})" for change in claim.history)
+        mark = f" {CHANGED}" if claim.history else ""
         since = f" (since {claim.since})" if claim.since else ""
         sentence = f"[{claim.claim}]({link}{claim.notebook}.ipynb)"
         shown = f"**{verdict}**" if verdict.verdict in claims.GIVEN else str(verdict)
         place = str(origins.index(_origin(one)) + 1) if one.run else ""
-        cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{was}", verdict.measured(), shown, place]
+        cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{mark}", verdict.measured(), shown, place]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _changes(claim: claims.Claim) -> str:
+    """A line of a list: the claim, and each rule that it had, with the reason why it has another."""
+    was = "; ".join(f"until {change.date} {change.rule} ({change.reason})" for change in claim.history)
+    return f"- *{claim.claim}* {was[0].upper()}{was[1:]}."
 
 
 def _origin(one: Evidence) -> str:

@@ -52,6 +52,11 @@ class Book:
         self._path = ledger.ledger_path(notebook, profile)
         self._started = time.monotonic()
 
+    @property
+    def machine(self) -> dict:
+        """The record of the machine that this page's numbers are of: the committed run's, or this one."""
+        return self.source.provenance["measured"] if self.source else machine.record()
+
     def progress(self, iterable: Iterable, desc: str, total: int | None = None) -> Iterator:
         """The items of `iterable`, with a bar for whoever is waiting (see k2lib.report.progress)."""
         return progress.progress(iterable, desc, total)

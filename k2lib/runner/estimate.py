@@ -7,7 +7,7 @@ the part of the rate that a small model's products reach, and what a layer costs
 processors (data/results/LOG.md). An estimate is good to a factor of about 1.5: enough to decide whether to wait.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 
 import torch
 
@@ -71,19 +71,24 @@ def work(profile: Profile) -> dict[str, Work]:
     }
 
 
-def seconds(profile: Profile) -> dict[str, float]:
-    """Expected seconds of each notebook on this machine."""
+def seconds(profile: Profile, record: dict | None = None) -> dict[str, float]:
+    """Expected seconds of each notebook on this machine, or on the one that `machine.record` once described."""
     if profile is PUBLISHED:
         return dict.fromkeys(work(profile), PAGE)
-    where, config = machine.device(), stages.config(profile)
-    rates, dtype = machine.rates(where, machine.threads(most=profile.threads)), machine.compute_dtype(where)
-    pace = SHARE[dtype] * 1e9 * rates.gflops[dtype]
-    weights = accounting.count_parameters(config).total * getattr(torch, dtype).itemsize
-    layers, reading = config.num_hidden_layers, weights / (1e9 * rates.bandwidth)
+    config, found = stages.config(profile), record or _here(profile)
+    pace = SHARE[found["dtype"]] * 1e9 * found["gflops"][found["dtype"]]
+    weights = accounting.count_parameters(config).total * getattr(torch, found["dtype"]).itemsize
+    layers, reading = config.num_hidden_layers, weights / (1e9 * found["bandwidth"])
     return {
         name: w.fixed + w.flops / pace + w.updates * layers * UPDATE + w.decoding * (layers * STEP + reading)
         for name, w in work(profile).items()
     }
+
+
+def _here(profile: Profile) -> dict:
+    """This machine's dtype and rates with as many threads as the profile takes at most."""
+    where = machine.device()
+    return asdict(machine.rates(where, machine.threads(most=profile.threads))) | {"dtype": machine.compute_dtype(where)}
 
 
 def training(config: K2Config, steps: float, batch: int, length: int) -> Work:

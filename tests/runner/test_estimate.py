@@ -33,6 +33,14 @@ def test_a_slower_machine_needs_longer_and_the_laptop_chain_stays_below_three_ho
     assert totals[0] < 3600 and totals[0] < totals[1] < 3 * 3600
 
 
+def test_the_estimate_for_a_recorded_machine_takes_its_rates_and_measures_nothing(monkeypatch):
+    here(monkeypatch, 65.0)
+    own = estimate.seconds(profiles.get("laptop"))
+    monkeypatch.setattr(machine, "rates", None)  # would raise
+    record = {"dtype": "float32", "gflops": {"float32": 65.0, "bfloat16": 1.0}, "bandwidth": 10.0}
+    assert estimate.seconds(profiles.get("laptop"), record) == own
+
+
 def test_counted_flops_are_those_that_pytorch_counts():
     from torch.utils.flop_counter import FlopCounterMode
 
