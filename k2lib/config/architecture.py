@@ -17,7 +17,7 @@ import torch
 
 from k2lib import machine
 from k2lib.config import released
-from k2lib.config.checks import check, require
+from k2lib.config.checks import LIMITS, check, require
 from k2lib.config.presets import PRESETS
 from k2lib.config.yarn import YaRN
 
@@ -78,7 +78,8 @@ class K2Config:
         if {"n_routed_experts", "num_experts_per_tok"} & set(changes) and "routed_scaling_factor" not in changes:
             experts = changes.get("n_routed_experts", self.n_routed_experts)
             active = changes.get("num_experts_per_tok", self.num_experts_per_tok)
-            if isinstance(experts, int) and isinstance(active, int) and 0 < active <= experts:
+            known = type(experts) is int and type(active) is int
+            if known and 0 < active <= experts <= LIMITS["n_routed_experts"]:
                 changes["routed_scaling_factor"] = gate_scale(experts, active)
         return dataclasses.replace(self, **changes)
 
@@ -105,7 +106,7 @@ class K2Config:
             raise FileNotFoundError(f"{path} does not exist; give the directory of a checkpoint with a config.json")
         try:
             config = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path} is not valid JSON ({error}); restore it from the checkpoint's source") from None
         require(isinstance(config, dict), f"{path} holds no JSON object; restore it from the checkpoint's source")
         try:

@@ -1,9 +1,21 @@
 """What cannot be built, and why: each refusal is a sentence that names the value and the remedy."""
 
 import dataclasses
+import math
 
 MODEL_TYPES = ("kimi_k2", "deepseek_v3")
 MAY_BE_ZERO = ("n_shared_experts", "first_k_dense_replace")
+LARGEST = (
+    2**20
+)  # of a width or a count that has no limit of its own: beyond it a config is broken, and building would hang
+LIMITS = {
+    "num_hidden_layers": 1024,
+    "n_routed_experts": 2**14,
+    "vocab_size": 2**24,
+    "max_position_embeddings": 2**30,
+    "bos_token_id": 2**24,
+    "eos_token_id": 2**24,
+}
 
 
 def require(condition: bool, message: str) -> None:
@@ -13,22 +25,35 @@ def require(condition: bool, message: str) -> None:
 
 
 def check(c) -> None:
-    """ValueError unless a model of the K2Config `c` can be built."""
+    """ValueError unless a model of the K2Config `c` can be built: the types and sizes first, then what must fit together."""
     for field in dataclasses.fields(c):
-        value, least = getattr(c, field.name), 0 if field.name in MAY_BE_ZERO else 1
-        whole, positive = type(value) is int and value >= least, isinstance(value, int | float) and value > 0
-        require(field.type is not int or whole, f"{field.name} is {value!r}; give an integer of at least {least}")
-        require(field.type is not float or positive, f"{field.name} is {value!r}; give a number above 0")
+        _check_type(field, getattr(c, field.name))
     _check_widths(c)
     _check_experts(c)
     known = f"this class describes {' and '.join(MODEL_TYPES)}"
     require(c.model_type in MODEL_TYPES, f"model_type is {c.model_type!r}; {known}")
 
 
+def is_number(value: object) -> bool:
+    """Whether it is a finite number; True, False and text are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+def _check_type(field: dataclasses.Field, value: object) -> None:
+    name, optional = field.name, field.type == int | None
+    if field.type is int or (optional and value is not None):
+        least = 0 if name in MAY_BE_ZERO or name.endswith("token_id") else 1
+        most, null = LIMITS.get(name, LARGEST), " or null" if optional else ""
+        whole = type(value) is int and least <= value <= most
+        require(whole, f"{name} is {value!r}; give an integer from {least} to {most}{null}")
+    elif field.type is float:
+        require(is_number(value) and value > 0, f"{name} is {value!r}; give a finite number above 0")
+    elif field.type is str:
+        require(isinstance(value, str), f"{name} is {value!r}; give text")
+
+
 def _check_widths(c) -> None:
-    rank, rotary = c.q_lora_rank, c.qk_rope_head_dim
-    say = f"q_lora_rank is {rank}; give a rank of at least 1, or null for an uncompressed query"
-    require(rank is None or rank > 0, say)
+    rotary = c.qk_rope_head_dim
     say = f"qk_rope_head_dim is {rotary}; rotary positions turn pairs of numbers, so give an even width"
     require(rotary % 2 == 0, say)
     for name in ("hidden_size", "moe_intermediate_size"):

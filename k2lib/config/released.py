@@ -46,13 +46,15 @@ def read(config: dict, fields: list[dataclasses.Field]) -> dict:
     require(kv_heads in (None, heads), f"num_key_value_heads is {kv_heads} but {say}")
     given = {name: value for name, value in config.items() if name in known}
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    yarn = YaRN.read(rope)
     own, theta = given.get("rope_theta"), rope.get("rope_theta", given.get("rope_theta"))
     require(own in (None, theta), f"rope_theta is {own} but rope_parameters say {theta}; keep one of them")
     if theta is not None:
         given["rope_theta"] = theta
     if isinstance(given.get("eos_token_id"), list):  # several end tokens: the first ends a text
+        require(len(given["eos_token_id"]) > 0, "eos_token_id is an empty list; give an id, or null")
         given["eos_token_id"] = given["eos_token_id"][0]
-    return given | {"yarn": YaRN.read(rope)}
+    return given | {"yarn": yarn}
 
 
 def write(fields: dict) -> dict:

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from k2lib.config.checks import require
+from k2lib.config.checks import LIMITS, is_number, require
 
 NAMELESS = {"type", "rope_type", "rope_theta", "attention_factor", "truncate"}  # what a rope entry may say beside it
 
@@ -18,14 +18,22 @@ class YaRN:
     mscale_all_dim: float = 0.0
 
     def __post_init__(self) -> None:
-        length, say = self.original_max_position_embeddings, "a context can only be extended, so give 1 or more"
-        require(self.factor >= 1, f"YaRN's factor is {self.factor}; {say}")
-        say = "give the length that the model was trained on"
-        require(length > 0, f"YaRN's original_max_position_embeddings is {length}; {say}")
+        length, say = self.original_max_position_embeddings, "give the length that the model was trained on"
+        good = type(length) is int and 0 < length <= LIMITS["max_position_embeddings"]
+        require(good, f"YaRN's original_max_position_embeddings is {length!r}; {say}")
+        say = "a context can only be extended, so give a finite number of 1 or more"
+        require(is_number(self.factor) and self.factor >= 1, f"YaRN's factor is {self.factor!r}; {say}")
+        for name in ("beta_fast", "beta_slow", "mscale", "mscale_all_dim"):
+            value, least = getattr(self, name), "of 0 or more" if name.startswith("mscale") else "above 0"
+            good = is_number(value) and (value > 0 or (value == 0 and name.startswith("mscale")))
+            require(good, f"YaRN's {name} is {value!r}; give a finite number {least}")
+        fast, slow = self.beta_fast, self.beta_slow
+        require(fast >= slow, f"YaRN's beta_fast is {fast}, below beta_slow, {slow}; exchange them")
 
     @classmethod
     def read(cls, rope: dict) -> "YaRN | None":
         """From `rope_scaling` of a config.json; None where the positions are not stretched. ValueError for what K2 is not."""
+        require(isinstance(rope, dict), f"rope_scaling is {rope!r}; give an object with its type and factor, or null")
         kind = rope.get("rope_type") or rope.get("type") or "default"
         if kind == "default":
             return None

@@ -22,7 +22,10 @@ from k2lib.config import K2Config
 from k2lib.model.rope import inverse_frequencies
 
 INDEX, SINGLE = "model.safetensors.index.json", "model.safetensors"
-FP8_BLOCK = 128  # a released FP8 weight has one factor per 128×128 block, in <name>_scale_inv
+FP8_BLOCK = (
+    128,
+    128,
+)  # a released FP8 weight has one factor a block, in <name>_scale_inv; the config may say another size
 READABLE = {"F32", "BF16", "F16", "F64", "F8_E4M3"}
 _STACKED = re.compile(r"(layers\.\d+\.mlp\.experts)\.(gate_up_proj|down_proj)$")
 
@@ -79,17 +82,29 @@ def load(build: Callable[[K2Config], nn.Module], directory: Path, dtype: torch.d
     config = K2Config.from_pretrained(directory)
     with torch.device("meta"):
         model = build(config).to(dtype)
-    found = _locate(directory)
-    _compare(directory, config, on_disk(model), found)
+    found, block = _locate(directory), _fp8_block(directory)
+    _compare(directory, config, on_disk(model), found, block)
     model = model.to_empty(device=device)
     for module in model.modules():
         if hasattr(module, "e_score_correction_bias"):  # selection needs fp32, and nothing on disk holds the load
             module.e_score_correction_bias = module.e_score_correction_bias.float()
             module.load = torch.zeros_like(module.e_score_correction_bias)
     model.frequencies = inverse_frequencies(config).to(device)
+    broken = []
     with torch.no_grad():
         for name, target in on_disk(model).items():
-            target.copy_(_read(found, name))
+            weight = _read(found, name, block)
+            target.copy_(weight)
+            if not target.isfinite().all():
+                what = (
+                    "NaN" if weight.isnan().any() else "infinite" if weight.isinf().any() else f"too large for {dtype}"
+                )
+                broken.append(f"{name} ({what})")
+    if broken:
+        raise ValueError(
+            f"{directory} holds weights that are no finite numbers: {_some(broken)}; copy it again from its source, or "
+            "choose the checkpoint before the one that went wrong"
+        )
     return model.eval()
 
 
@@ -156,7 +171,7 @@ def _shard_files(directory: Path) -> list[str]:
         return [SINGLE]
     try:
         files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{index} is not a safetensors index ({type(error).__name__}: {error}); "
             "restore it from the checkpoint's source"
@@ -167,12 +182,35 @@ def _shard_files(directory: Path) -> list[str]:
     return files
 
 
-def _compare(directory: Path, config: K2Config, wanted: dict[str, Tensor], found: dict[str, Stored]) -> None:
+def _fp8_block(directory: Path) -> tuple[int, int]:
+    """Rows and columns of a block that shares an FP8 factor, as config.json says. ValueError for another quantization."""
+    config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+    says = config.get("quantization_config") or {}
+    kind = says.get("quant_method", "fp8") if isinstance(says, dict) else says
+    if kind != "fp8":
+        raise ValueError(
+            f"{directory} is quantized by {kind!r}; only block FP8 can be read, so give a bf16 or FP8 release"
+        )
+    block = says.get("weight_block_size") or FP8_BLOCK
+    if not isinstance(block, list | tuple) or len(block) != 2 or any(type(n) is not int or n < 1 for n in block):
+        raise ValueError(
+            f"{directory}: weight_block_size is {block!r}; give the two sides of a block, such as [128, 128]"
+        )
+    return tuple(block)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (f", … ({len(names)} in all)" if len(names) > 5 else "")
+
+
+def _compare(
+    directory: Path, config: K2Config, wanted: dict[str, Tensor], found: dict[str, Stored], block: tuple[int, int]
+) -> None:
     """ValueError that lists everything in which the files differ from the config."""
     beyond = f"model.layers.{config.num_hidden_layers}."  # DeepSeek-V3's extra prediction layer, which no token needs
     both = [name for name in wanted if name in found]
     scales = {
-        f"{name}_scale_inv": [-(-size // FP8_BLOCK) for size in wanted[name].shape]
+        f"{name}_scale_inv": [-(-size // side) for size, side in zip(wanted[name].shape, block, strict=False)]
         for name in both
         if found[name].dtype == "F8_E4M3"
     }
@@ -201,7 +239,7 @@ def _compare(directory: Path, config: K2Config, wanted: dict[str, Tensor], found
         raise ValueError(f"{directory} does not fit its config.json. Tensors: {'; '.join(lines)}")
 
 
-def _read(found: dict[str, Stored], name: str) -> Tensor:
+def _read(found: dict[str, Stored], name: str, block: tuple[int, int]) -> Tensor:
     """The tensor; block FP8 multiplied out to fp32."""
     tensor = found[name].file.get_tensor(name)
     if found[name].dtype != "F8_E4M3":
@@ -209,6 +247,6 @@ def _read(found: dict[str, Stored], name: str) -> Tensor:
     scale = found[f"{name}_scale_inv"].file.get_tensor(f"{name}_scale_inv").float()
     if not scale.isfinite().all():
         raise ValueError(f"{name}_scale_inv is not finite; copy the checkpoint again")
-    for dim, size in enumerate(tensor.shape):
-        scale = scale.repeat_interleave(FP8_BLOCK, dim).narrow(dim, 0, size)
+    for dim, (size, side) in enumerate(zip(tensor.shape, block, strict=False)):
+        scale = scale.repeat_interleave(side, dim).narrow(dim, 0, size)
     return tensor.float() * scale

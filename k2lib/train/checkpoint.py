@@ -51,7 +51,7 @@ def load_checkpoint(directory: Path | str) -> Checkpoint:
         )
     try:
         training = json.loads(record.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{record} is not valid JSON ({error}); delete {directory} and run its notebook again"
         ) from None

@@ -1,6 +1,7 @@
 """K2Config: reads what was released, refuses in one sentence what cannot be built."""
 
 import json
+import math
 
 import pytest
 
@@ -95,13 +96,23 @@ def test_a_config_that_transformers_wrote_is_read(yarn):
         ({"n_group": 8, "topk_group": 1}, "num_experts_per_tok 4 exceeds the 2 experts in topk_group = 1"),
         ({"qk_rope_head_dim": 15}, "qk_rope_head_dim is 15; rotary positions turn pairs"),
         ({"num_experts_per_tok": 17}, "num_experts_per_tok is 17 but n_routed_experts is 16"),
-        ({"num_attention_heads": 0}, "num_attention_heads is 0; give an integer of at least 1"),
+        ({"num_attention_heads": 0}, "num_attention_heads is 0; give an integer from 1 to 1048576"),
         ({"hidden_size": "256"}, "hidden_size is '256'; give an integer"),
         ({"hidden_size": 100}, "hidden_size is 100; the experts' grouped products need a multiple of 8"),
-        ({"q_lora_rank": 0}, "q_lora_rank is 0; give a rank of at least 1"),
+        ({"q_lora_rank": 0}, "q_lora_rank is 0; give an integer from 1 to 1048576 or null"),
         ({"first_k_dense_replace": 9}, "first_k_dense_replace is 9 but there are 4 layers"),
-        ({"n_shared_experts": -1}, "n_shared_experts is -1; give an integer of at least 0"),
-        ({"rms_norm_eps": 0.0}, "rms_norm_eps is 0.0; give a number above 0"),
+        ({"n_shared_experts": -1}, "n_shared_experts is -1; give an integer from 0 to"),
+        ({"rms_norm_eps": 0.0}, "rms_norm_eps is 0.0; give a finite number above 0"),
+        ({"rope_theta": math.inf}, "rope_theta is inf; give a finite number"),
+        ({"routed_scaling_factor": math.nan}, "routed_scaling_factor is nan; give a finite number"),
+        ({"rms_norm_eps": True}, "rms_norm_eps is True; give a finite number"),
+        ({"vocab_size": True}, "vocab_size is True; give an integer"),
+        ({"q_lora_rank": "24"}, "q_lora_rank is '24'; give an integer"),
+        ({"num_hidden_layers": 10**5}, "num_hidden_layers is 100000; give an integer from 1 to 1024"),
+        ({"n_routed_experts": 10**9}, "n_routed_experts is 1000000000; give an integer from 1 to 16384"),
+        ({"n_routed_experts": 10**9, "n_group": 7}, "n_routed_experts is 1000000000"),
+        ({"hidden_size": 2**60}, "hidden_size is 1152921504606846976; give an integer from 1 to 1048576"),
+        ({"eos_token_id": -1}, "eos_token_id is -1; give an integer from 0 to"),
         ({"model_type": "llama"}, "model_type is 'llama'; this class describes kimi_k2 and deepseek_v3"),
         ({"widht": 3}, "K2Config has no field widht"),
     ],
@@ -124,6 +135,15 @@ def test_what_cannot_be_built_is_refused_in_a_sentence(change, sentence):
         ({"rope_scaling": {"type": "linear", "factor": 2.0}}, "rope scaling of type 'linear' is not supported"),
         ({"rope_scaling": {"type": "yarn", "factor": 2.0}}, "rope_scaling lacks original_max_position_embeddings"),
         ({"rope_scaling": RELEASED["rope_scaling"] | {"factor": 0.5}}, "YaRN's factor is 0.5"),
+        ({"rope_scaling": "yarn"}, "rope_scaling is 'yarn'; give an object with its type and factor, or null"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"factor": math.inf}}, "YaRN's factor is inf; a context"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"factor": "32"}}, "YaRN's factor is '32'"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"beta_fast": 0}}, "YaRN's beta_fast is 0; give a finite"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"beta_slow": 2}}, "beta_fast is 1.0, below beta_slow, 2"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"mscale": -1}}, "YaRN's mscale is -1"),
+        ({"rope_theta": None}, "rope_theta is None; give a finite number"),
+        ({"eos_token_id": []}, "eos_token_id is an empty list"),
+        ({"eos_token_id": ["x"]}, "eos_token_id is 'x'; give an integer"),
         ({"rope_scaling": RELEASED["rope_scaling"] | {"attention_factor": 2.0}}, "YaRN with an attention_factor"),
         (
             {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}},
@@ -151,6 +171,9 @@ def test_a_broken_config_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"config\.json does not exist"):
         K2Config.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text('{"vocab_size": 16')
+    with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
+        K2Config.from_pretrained(tmp_path)
+    (tmp_path / "config.json").write_text('{"a": ' + "[" * 100_000)
     with pytest.raises(ValueError, match=r"config\.json is not valid JSON"):
         K2Config.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("[]")

@@ -161,15 +161,31 @@ def test_a_broken_index_is_named(saved, text):
         K2Model.from_pretrained(saved[1])
 
 
-def as_block_fp8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """FP8 with one factor per 128×128 block, block by block."""
-    rows, columns = -(-weight.shape[0] // 128), -(-weight.shape[1] // 128)
+@pytest.mark.parametrize(("value", "word"), [(float("nan"), "NaN"), (float("-inf"), "infinite")])
+def test_weights_that_are_no_numbers_are_named(saved, value, word):
+    rewrite(saved[1], lambda t: t["model.layers.1.mlp.experts.3.up_proj.weight"].view(-1)[-1:].fill_(value))
+    with pytest.raises(
+        ValueError, match=rf"no finite numbers: model\.layers\.1\.mlp\.experts\.3\.up_proj\.weight \({word}\)"
+    ):
+        K2Model.from_pretrained(saved[1])
+
+
+def test_a_weight_that_a_smaller_type_cannot_hold_is_named(saved):
+    rewrite(saved[1], lambda t: t["model.norm.weight"].fill_(1e6))
+    K2Model.from_pretrained(saved[1])
+    with pytest.raises(ValueError, match=r"model\.norm\.weight \(too large for torch\.float16\)"):
+        K2Model.from_pretrained(saved[1], dtype=torch.float16)
+
+
+def as_block_fp8(weight: torch.Tensor, high: int = 128, wide: int = 128) -> tuple[torch.Tensor, torch.Tensor]:
+    """FP8 with one factor per block of `high` × `wide`, block by block."""
+    rows, columns = -(-weight.shape[0] // high), -(-weight.shape[1] // wide)
     quantised, scale = torch.empty_like(weight, dtype=torch.float8_e4m3fn), torch.empty(rows, columns)
     for i in range(rows):
         for j in range(columns):
-            block = weight[128 * i : 128 * i + 128, 128 * j : 128 * j + 128]
-            scale[i, j] = block.abs().max() / 448
-            quantised[128 * i : 128 * i + 128, 128 * j : 128 * j + 128] = (block / scale[i, j]).to(torch.float8_e4m3fn)
+            place = slice(high * i, high * i + high), slice(wide * j, wide * j + wide)
+            scale[i, j] = weight[place].abs().max() / 448
+            quantised[place] = (weight[place] / scale[i, j]).to(torch.float8_e4m3fn)
     return quantised, scale
 
 
@@ -194,6 +210,31 @@ def test_block_fp8_weights_are_multiplied_out(tmp_path):
         K2Model.from_pretrained(tmp_path)
     rewrite(tmp_path, lambda tensors: tensors.update({f"{name}_scale_inv": torch.ones(1, 1)}))
     with pytest.raises(ValueError, match=r"scale_inv: \[1, 1\] on disk, \[3, 2\] in the model"):
+        K2Model.from_pretrained(tmp_path)
+
+
+def quantised_config(directory, **says):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"quantization_config": says}))
+
+
+def test_the_configs_block_size_is_the_one_that_is_read(tmp_path):
+    model = parity.random_model(TINY, 0)
+    model.save_pretrained(tmp_path)
+    name, weight = "lm_head.weight", model.lm_head.weight.detach()
+    quantised, scale = as_block_fp8(weight, 32, 16)
+    rewrite(tmp_path, lambda t: t.update({name: quantised, f"{name}_scale_inv": scale}))
+    quantised_config(tmp_path, quant_method="fp8", weight_block_size=[32, 16])
+    loaded = K2Model.from_pretrained(tmp_path).lm_head.weight
+    assert 0 < (loaded - weight).abs().max() < 0.07 * weight.abs().max()
+    quantised_config(tmp_path, quant_method="fp8", weight_block_size=[16, 32])
+    with pytest.raises(ValueError, match=r"lm_head\.weight_scale_inv: .* on disk, .* in the model"):
+        K2Model.from_pretrained(tmp_path)
+    quantised_config(tmp_path, quant_method="fp8", weight_block_size=[0, "x"])
+    with pytest.raises(ValueError, match=r"weight_block_size is \[0, 'x'\]"):
+        K2Model.from_pretrained(tmp_path)
+    quantised_config(tmp_path, quant_method="awq")
+    with pytest.raises(ValueError, match="quantized by 'awq'; only block FP8"):
         K2Model.from_pretrained(tmp_path)
 
 
