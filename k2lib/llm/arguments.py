@@ -5,10 +5,12 @@ What surprised: JSON as Python reads it is no JSON. A key given twice, NaN, 1e99
 """
 
 import json
+import re
 
 MOST_CALLS = 64  # of one assistant turn
 LONGEST = 100_000  # characters of one call's arguments
 DEEPEST = 64
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)  # one that is not closed ends the text
 LARGEST_NUMBER = 10**30  # a time in nanoseconds fits, and its sums stay short
 
 
@@ -25,7 +27,7 @@ def read(text: object) -> tuple[dict | None, str | None]:
         hooks = {"parse_constant": _real, "parse_int": _whole, "parse_float": _real}
         value = json.loads(text, object_pairs_hook=_unique, **hooks)
         json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate is no text
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return None, f"the arguments are not JSON: {str(error)[:120]}"
     return (value, None) if isinstance(value, dict) else (None, "the arguments are not a JSON object")
 
@@ -51,9 +53,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict:
 
 
 def _depth(text: str) -> int:
-    """Brackets open at once, those in strings counted too: never less than the true depth of a JSON text."""
+    """Brackets open at once outside strings: the true depth of a JSON text, as far as it is one."""
     depth = deepest = 0
-    for character in text:
+    for character in re.sub(_STRING, "", text):
         depth += (character in "[{") - (character in "]}")
         deepest = max(deepest, depth)
     return deepest

@@ -18,7 +18,10 @@ DEFAULT_SYSTEM = "You are Kimi, an AI assistant created by Moonshot AI."
 SECTION_BEGIN, SECTION_END = "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>"
 CALL_BEGIN, ARGUMENTS_BEGIN, CALL_END = "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"
 MIDDLE, END = "<|im_middle|>", "<|im_end|>"
-ROLES = {"system": "<|im_system|>", "user": "<|im_user|>", "assistant": "<|im_assistant|>", "tool": "<|im_system|>"}
+OPENERS = {"user": "<|im_user|>", "assistant": "<|im_assistant|>"} | dict.fromkeys(
+    ("system", "developer", "tool"), "<|im_system|>"
+)
+THINK_BEGIN, THINK_END = "<think>", "</think>"  # text, no control tokens: what stands between them is no answer
 _CALL_ID = re.compile(r"functions\.([A-Za-z0-9_.\-]{1,64}):(\d{1,6})")
 _CONTROL = re.compile("|".join(re.escape(name) for name in CONTROL))
 
@@ -34,31 +37,37 @@ class Segment:
 class Parsed:
     message: dict  # {"role": "assistant", "content": str, "tool_calls": [...]} in OpenAI's form
     faults: list[str] = field(default_factory=list)
+    unread: str = ""  # the text of a section, or of calls, that came to nothing
 
 
 def segments(
     messages: list[dict], tools: list[dict] | None = None, add_generation_prompt: bool = True
 ) -> list[Segment]:
-    """The conversation in pieces. ValueError for an unknown role. Empty `tools` and None are the same."""
+    """The conversation in pieces. Empty `tools` and None are the same.
+
+    ValueError for a role that there is not, content that is no text, and a call that would not be read back as it is.
+    """
     out: list[Segment] = []
     if tools:
-        _turn(out, ROLES["system"], "tool_declare", json.dumps(tools, separators=(",", ":"), ensure_ascii=False))
-    if not messages or messages[0]["role"] != "system":
-        _turn(out, ROLES["system"], "system", DEFAULT_SYSTEM)
+        _turn(out, "system", "tool_declare", json.dumps(tools, separators=(",", ":"), ensure_ascii=False))
+    if not messages or messages[0].get("role") not in ("system", "developer"):
+        _turn(out, "system", "system", DEFAULT_SYSTEM)
     for message in messages:
         role = message.get("role")
-        if role not in ROLES:
-            raise ValueError(f"a message has the role {role!r}; choose one of {', '.join(ROLES)}")
+        if role not in OPENERS:
+            raise ValueError(f"a message has the role {role!r}; choose one of {', '.join(OPENERS)}")
         name = message.get("name") or role
+        if not isinstance(name, str):
+            raise ValueError(f"a message has the name {name!r}; give text")
         if role == "assistant":
-            _open(out, ROLES[role], name)
+            _open(out, role, name)
             _assistant(out, message)
         elif role == "tool":
-            _turn(out, ROLES[role], name, f"## Return of {message.get('tool_call_id', '')}\n{_text(message)}")
+            _turn(out, role, name, f"## Return of {message.get('tool_call_id', '')}\n{_text(message)}")
         else:
-            _turn(out, ROLES[role], name, _text(message))
+            _turn(out, role, name, _text(message))
     if add_generation_prompt:
-        _open(out, ROLES["assistant"], "assistant")
+        _open(out, "assistant", "assistant")
     return [segment for segment in out if segment.text]
 
 
@@ -105,12 +114,12 @@ def parse_ids(ids: list[int], tokenizer: Tokenizer) -> Parsed:
     return _parse(pieces)
 
 
-def _open(out: list[Segment], opener: str, name: str) -> None:
-    out += [Segment(opener, True, False), Segment(name, False, False), Segment(MIDDLE, True, False)]
+def _open(out: list[Segment], role: str, name: str) -> None:
+    out += [Segment(OPENERS[role], True, False), Segment(name, False, False), Segment(MIDDLE, True, False)]
 
 
-def _turn(out: list[Segment], opener: str, name: str, text: str) -> None:
-    _open(out, opener, name)
+def _turn(out: list[Segment], role: str, name: str, text: str) -> None:
+    _open(out, role, name)
     out += [Segment(text, False, False), Segment(END, True, False)]
 
 
@@ -120,11 +129,10 @@ def _assistant(out: list[Segment], message: dict) -> None:
     if calls:
         out.append(Segment(SECTION_BEGIN, True, True))
         for call in calls:
-            text = call["function"]["arguments"]
-            text = text if isinstance(text, str) else json.dumps(text, ensure_ascii=False)
+            call_id, text = _written(call)
             out += [
                 Segment(CALL_BEGIN, True, True),
-                Segment(call["id"], False, True),
+                Segment(call_id, False, True),
                 Segment(ARGUMENTS_BEGIN, True, True),
                 Segment(text, False, True),
                 Segment(CALL_END, True, True),
@@ -133,28 +141,53 @@ def _assistant(out: list[Segment], message: dict) -> None:
     out.append(Segment(END, True, True))
 
 
+def _written(call: dict) -> tuple[str, str]:
+    """A call's id and its arguments as text. ValueError for an id that the parser would not take, or of another function."""
+    try:
+        call_id, name, given = call["id"], call["function"]["name"], call["function"]["arguments"]
+    except (KeyError, TypeError):
+        say = 'give {"id", "function": {"name", "arguments"}}'
+        raise ValueError(f"a tool call is {str(call)[:120]!r}; {say}") from None
+    match = _CALL_ID.fullmatch(call_id) if isinstance(call_id, str) else None
+    if match is None or match[1] != name:
+        say = f"K2 reads a call's function from its id, so rename it, here and in its result, to functions.{name}:0, :1, …"
+        raise ValueError(f"a call of {name!r} has the id {call_id!r}; {say}")
+    return call_id, given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+
 def _text(message: dict) -> str:
+    """The text of a message: a string, a list of strings and text parts, or None. ValueError for anything else."""
     content = message.get("content")
-    if isinstance(content, list):  # OpenAI's list of parts
-        return "".join(part.get("text", "") for part in content if isinstance(part, dict))
-    return content or ""
+    parts = [_part(one) for one in content] if isinstance(content, list) else ["" if content is None else content]
+    for part in parts:
+        if not isinstance(part, str):
+            kind = part.get("type", "dict") if isinstance(part, dict) else type(part).__name__
+            raise ValueError(f"the content of a {message['role']} message holds {kind!r}; this model reads text only")
+    return "".join(parts)
+
+
+def _part(part: object) -> object:
+    """The text of an OpenAI part of the type text; anything else as it is."""
+    return part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
 
 
 def _parse(pieces: list[tuple[str, bool]]) -> Parsed:
     """A state machine over (text, is_control) pieces: in content, in a section, in a call's id, in its arguments."""
-    content, calls, faults = [], [], []
-    state, call_id, written = "content", "", ""
+    content, calls, faults, unread = [], [], [], []
+    state, call_id, written, thought = "content", "", "", False
     for text, control in pieces:
         if control and text in (END, "[EOS]"):
             break
         if not control:
             if state == "content":
                 content.append(text)
+                thought = _in_thought(text, thought)
             elif state == "id":
                 call_id += text
             elif state == "arguments":
                 written += text
             elif text.strip():
+                unread.append(text)
                 faults.append("text between tool calls")
         elif text == SECTION_BEGIN and state == "content":
             state = "section"
@@ -163,28 +196,43 @@ def _parse(pieces: list[tuple[str, bool]]) -> Parsed:
         elif text == ARGUMENTS_BEGIN and state == "id":
             state = "arguments"
         elif text == CALL_END and state == "arguments":
-            _accept(call_id, written, calls, faults)
-            state = "section"
+            fault = _fault(call_id, written, len(calls), thought)
+            if fault:
+                faults.append(fault)
+                unread += [call_id, written]
+            else:
+                calls.append(_call(call_id, written))
+            state, call_id, written = "section", "", ""
         elif text == SECTION_END and state == "section":
             state = "content"
         else:
             faults.append(f"malformed: {text} while reading {state}")
-            state = "content" if text == SECTION_END else "section" if state != "content" else "content"
+            unread += [call_id, written]
+            state, call_id, written = "content" if text == SECTION_END or state == "content" else "section", "", ""
     if state != "content":
         faults.append(f"unclosed: the turn ended while reading {state}")
     message = {"role": "assistant", "content": "".join(content)}
-    return Parsed(message | ({"tool_calls": calls} if calls else {}), faults)
+    return Parsed(message | ({"tool_calls": calls} if calls else {}), faults, "".join([*unread, call_id, written]))
 
 
-def _accept(call_id: str, text: str, calls: list[dict], faults: list[str]) -> None:
-    match, (_, reason) = _CALL_ID.fullmatch(call_id.strip()), arguments.read(text)
-    fault = f"invalid_args: {reason}" if reason else None
-    if len(calls) >= arguments.MOST_CALLS:
-        fault = f"too_many_calls: more than {arguments.MOST_CALLS} in one turn"
-    elif match is None:
-        fault = f"bad_id: {call_id[:80]!r} is not functions.NAME:INDEX"
-    if fault:
-        faults.append(fault)
-    else:
-        function = {"name": match[1], "arguments": text.strip()}
-        calls.append({"id": call_id.strip(), "type": "function", "function": function})
+def _in_thought(text: str, before: bool) -> bool:
+    """Whether a thought is open after `text`, if one was or was not open before it."""
+    begun, ended = text.rfind(THINK_BEGIN), text.rfind(THINK_END)
+    return before if begun == ended else begun > ended
+
+
+def _fault(call_id: str, text: str, accepted: int, thought: bool) -> str | None:
+    """Why a call is none; None if it is one."""
+    if thought:
+        return "call_in_thought: a call inside <think> is thought about, not made"
+    if accepted >= arguments.MOST_CALLS:
+        return f"too_many_calls: more than {arguments.MOST_CALLS} in one turn"
+    if _CALL_ID.fullmatch(call_id.strip()) is None:
+        return f"bad_id: {call_id[:80]!r} is not functions.NAME:INDEX"
+    _, reason = arguments.read(text)
+    return f"invalid_args: {reason}" if reason else None
+
+
+def _call(call_id: str, text: str) -> dict:
+    name = _CALL_ID.fullmatch(call_id.strip())[1]
+    return {"id": call_id.strip(), "type": "function", "function": {"name": name, "arguments": text.strip()}}

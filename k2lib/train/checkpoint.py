@@ -1,4 +1,4 @@
-"""A checkpoint is a directory in the released layout: `config.json`, safetensors, `tokenizer.json`, `training.json`.
+"""A checkpoint is a directory in the released layout: config, safetensors, tokenizer, chat template, and `training.json`.
 
 The same directory loads in k2lib, in transformers and in the kit's own server, which is why no stage has a format of its
 own. It is written under a temporary name and renamed, so that a directory of this name is always whole.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
+from k2lib.llm import template
 from k2lib.model import K2Model
 
 
@@ -31,6 +32,7 @@ def save_checkpoint(directory: Path | str, model: K2Model, tokenizer: Tokenizer,
     shutil.rmtree(temporary, ignore_errors=True)
     model.save_pretrained(temporary)
     tokenizer.save(temporary)
+    template.save(temporary, tokenizer, model.config.max_position_embeddings)
     (temporary / "training.json").write_text(json.dumps(training), encoding="utf-8")
     shutil.rmtree(directory, ignore_errors=True)
     temporary.rename(directory)

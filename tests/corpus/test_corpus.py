@@ -5,6 +5,7 @@ import itertools
 import json
 import random
 import re
+import time
 
 import pytest
 import torch
@@ -46,6 +47,53 @@ def test_text_that_spells_control_tokens_stays_text(tiny_tokenizer):
         assert tiny_tokenizer.decode(ids) == f"x{name}y"
     with pytest.raises(ValueError, match="no control token"):
         tiny_tokenizer.encode_control("<|nope|>")
+
+
+def foreign(tmp_path, tiny_tokenizer, change):
+    """A directory with a tokenizer as another program wrote it."""
+    tiny_tokenizer.save(tmp_path)
+    data = json.loads((tmp_path / "tokenizer.json").read_text())
+    change(data)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(data))
+    return tmp_path
+
+
+def test_a_checkpoints_own_control_tokens_keep_their_ids(tiny_tokenizer, tmp_path):
+    def reverse(data):  # the control tokens in another order, one of them not marked as special
+        control = data["added_tokens"][-len(CONTROL) :]
+        for entry, content in zip(control, reversed([e["content"] for e in control]), strict=True):
+            entry["content"] = content
+        control[0]["special"] = False
+
+    loaded = Tokenizer.load(foreign(tmp_path, tiny_tokenizer, reverse))
+    size = tiny_tokenizer.vocab_size
+    assert loaded.vocab_size == size and loaded.pad_id == size - len(CONTROL) and loaded.bos_id == size - 1
+    text = "".join(CONTROL)
+    assert (
+        all(loaded.control_name(i) is None for i in loaded.encode(text)) and loaded.decode(loaded.encode(text)) == text
+    )
+
+
+def test_a_tokenizer_without_control_tokens_is_refused_and_so_is_one_in_another_form(tiny_tokenizer, tmp_path):
+    directory = foreign(tmp_path, tiny_tokenizer, lambda data: data["added_tokens"].pop())
+    with pytest.raises(
+        ValueError, match=r"tokenizer\.json is not a tokenizer for K2 \(it has no control token \[PAD\]"
+    ):
+        Tokenizer.load(directory)
+    (tmp_path / "tokenizer.json").unlink()
+    (tmp_path / "tiktoken.model").write_text("")
+    with pytest.raises(ValueError, match="holds a tiktoken"):
+        Tokenizer.load(directory)
+
+
+def test_learning_merges_of_endless_words_takes_linear_time():
+    def seconds(n):
+        begun = time.perf_counter()
+        Tokenizer.train(["x" * n + " " * n + "#" * n + "\n" * n], 400)
+        return time.perf_counter() - begun
+
+    seconds(2000)
+    assert seconds(400_000) < 2000 * max(seconds(2000), 1e-3)
 
 
 def test_a_tokenizer_keeps_its_size_and_survives_a_save(tiny_tokenizer, tmp_path):

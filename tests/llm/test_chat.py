@@ -1,6 +1,7 @@
 """K2's chat format: the template, what is trained, and a parser that survives anything."""
 
 import json
+import re
 import time
 
 import pytest
@@ -152,3 +153,56 @@ def test_any_sequence_of_pieces_is_parsed_and_what_is_returned_is_sound(pieces):
     parsed = chat.parse("".join(pieces))
     for call in parsed.message.get("tool_calls", []):
         assert isinstance(json.loads(call["function"]["arguments"]), dict)
+
+
+@pytest.mark.parametrize(
+    "message, words",
+    [
+        ({"role": "user", "content": 7}, "holds 'int'; this model reads text only"),
+        ({"role": "user", "content": [{"type": "image_url", "image_url": {}}]}, "holds 'image_url'"),
+        ({"role": "user", "content": {"text": "x"}}, "holds 'dict'"),
+        ({"role": "user", "name": 3, "content": ""}, "the name 3"),
+        ({"role": "assistant", "content": "", "tool_calls": [CALL | {"id": "call_7"}]}, "to functions.get_weather:0"),
+        ({"role": "assistant", "content": "", "tool_calls": [CALL | {"id": "functions.other:0"}]}, "functions.other:0"),
+        ({"role": "assistant", "content": "", "tool_calls": [{"id": CALL["id"]}]}, "a tool call is"),
+        ({"role": "assistant", "content": "", "tool_calls": ["x"]}, "a tool call is"),
+    ],
+)
+def test_what_the_model_could_not_read_back_is_not_rendered(message, words):
+    with pytest.raises(ValueError, match=re.escape(words)):
+        chat.render([message])
+
+
+def test_lists_of_text_and_a_developers_message_are_rendered():
+    said = [{"role": "developer", "content": ["Be ", {"type": "text", "text": "brief."}]}]
+    assert chat.render(said, add_generation_prompt=False) == "<|im_system|>developer<|im_middle|>Be brief.<|im_end|>"
+
+
+@pytest.mark.parametrize("token", [-1, 10**9, 2**70])
+def test_an_id_that_there_is_not_is_a_fault(tiny_tokenizer, token):
+    parsed = chat.parse_ids([*tiny_tokenizer.encode("a"), token, *tiny_tokenizer.encode("b")], tiny_tokenizer)
+    assert parsed.message["content"] == "ab" and parsed.faults == [
+        f"malformed: [no token {token}] while reading content"
+    ]
+    assert tiny_tokenizer.decode([token]) == f"[no token {token}]"
+
+
+def test_a_call_inside_a_thought_is_no_call():
+    parsed = chat.parse("<think>I could " + section(call_text()) + " but</think>No.")
+    assert "tool_calls" not in parsed.message and parsed.faults[0].startswith("call_in_thought")
+    assert "{}" in parsed.unread
+    parsed = chat.parse("<think>I will</think>" + section(call_text()))
+    assert parsed.faults == [] and len(parsed.message["tool_calls"]) == 1
+
+
+@pytest.mark.parametrize("text", ["[" * 65, "{" * 65 + '\\"', "]" * 65, '\\\\" [['])
+def test_brackets_inside_a_string_are_no_nesting(text):
+    given = json.dumps({"a": "[" * 65 + text})
+    assert arguments.read(given) == (json.loads(given), None)
+
+
+def test_what_a_faulty_turn_said_is_kept():
+    text = "Look." + section("between", call_text("functions.f:0", '{"a": 1,}'), "<|tool_call_begin|>functions.g:0")
+    parsed = chat.parse(text)
+    assert parsed.message == {"role": "assistant", "content": "Look."} and len(parsed.faults) >= 3
+    assert all(piece in parsed.unread for piece in ("between", "functions.f:0", '{"a": 1,}', "functions.g:0"))
