@@ -16,7 +16,8 @@ SHOWN = 4  # rewrites of the first passage
 
 
 def corpus(profile: Profile, seed: int, progress: Progress) -> dict:
-    """{"kinds": {kind: {"bytes", "tokens", …}}, "vocabulary", "pieces": the tokens of TRAP as text}.
+    """{"kinds": {kind: {"bytes", "tokens", …}}, "skipped": {why a user's file was: how many}, "vocabulary", "pieces": the
+    tokens of TRAP as text}.
 
     AssertionError if one of these pieces is a control token.
     """
@@ -24,7 +25,8 @@ def corpus(profile: Profile, seed: int, progress: Progress) -> dict:
     tokens = data.tokenizer.encode(TRAP)
     assert all(data.tokenizer.control_name(token) is None for token in tokens), TRAP
     pieces = [data.tokenizer.decode([token]) for token in tokens]
-    return {"kinds": data.manifest["kinds"], "vocabulary": data.tokenizer.vocab_size, "pieces": pieces}
+    held = {name: data.manifest[name] for name in ("kinds", "skipped")}
+    return held | {"vocabulary": data.tokenizer.vocab_size, "pieces": pieces}
 
 
 def rewrites(profile: Profile, seed: int, progress: Progress) -> dict:

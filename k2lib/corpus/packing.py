@@ -19,7 +19,7 @@ from k2lib.corpus.documents import Document
 from k2lib.corpus.tokenizer import Tokenizer
 
 HELDOUT_EVERY = 50  # one document in fifty never enters training
-ENCODED_AT_ONCE = 256
+ENCODED_AT_ONCE = 1 << 21  # characters
 
 
 def write_shards(
@@ -130,11 +130,13 @@ class _Writer:
 
 def _encoded(documents: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[Document, list[int]]]:
     pending: list[Document] = []
+    size = 0
     for document in documents:
         pending.append(document)
-        if len(pending) == ENCODED_AT_ONCE:
+        size += len(document.text)
+        if size >= ENCODED_AT_ONCE:
             yield from zip(pending, tokenizer.encode_batch([d.text for d in pending]), strict=True)
-            pending = []
+            pending, size = [], 0
     yield from zip(pending, tokenizer.encode_batch([d.text for d in pending]), strict=True)
 
 

@@ -7,6 +7,7 @@ Shapes: A sequences, D width, V vocabulary.
 """
 
 import copy
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -38,17 +39,20 @@ def sample(
     top_p: float = 1.0,
     seed: int | Sequence[int] = 0,
     stop_tokens: tuple[int, ...] = (),
+    stop: Sequence[Sequence[int]] = (),
     on_token: Callable[[int, int], None] | None = None,
 ) -> list[Completion]:
-    """Continue each prompt (token ids, at least one) until a stop token or `max_new_tokens`.
+    """Continue each prompt (token ids, at least one) until a stop token, a sequence of ids of `stop`, or `max_new_tokens`.
 
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
     `seed` may be a list, one for each sequence. `on_token(i, t)` is called as token t of sequence i appears
     (streaming). Under autocast products run in its dtype.
     ValueError for an empty prompt, a token outside the vocabulary, a text beyond the model's positions, or settings
-    out of range.
+    out of range; FloatingPointError for logits that are no numbers.
     """
     _check(model.config, prompts, max_new_tokens, temperature, top_p)
+    if any(len(one) == 0 for one in stop):
+        raise ValueError("stop holds an empty sequence, which would end every text at once; remove it")
     model = _for_reading(model)
     device, stops = model.embed_tokens.weight.device, set(stop_tokens)
     cache, hidden = _prefill(model, prompts, max_new_tokens)
@@ -59,6 +63,7 @@ def sample(
     rows = torch.arange(len(prompts), device=device)  # which sequence each row of the batch is
     for step in range(max_new_tokens):
         log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
+        _refuse_nan(log_p, rows, step)
         chosen = log_p.argmax(-1) if temperature == 0 else draw(log_p / temperature, top_p, chances[rows, step])
         own = log_p.gather(1, chosen[:, None]).squeeze(1)
         going = []
@@ -69,7 +74,7 @@ def sample(
             completions[i].logprobs.append(value)
             if on_token:
                 on_token(i, token)
-            if token in stops:
+            if token in stops or _ends(completions[i].tokens, stop):
                 completions[i].finish = "stop"
             else:
                 going.append(row)
@@ -81,6 +86,34 @@ def sample(
             rows, chosen = rows[keep], chosen[keep]
         hidden = model.hidden(chosen[:, None], cache)[:, 0]
     return completions
+
+
+def unpadded(tokens: Tensor, mask: Tensor | None) -> list[list[int]]:
+    """The prompts of tokens [B, T] whose left parts `mask` [B, T] may hide. ValueError for any other mask."""
+    if mask is None:
+        return tokens.tolist()
+    if mask.shape != tokens.shape:
+        raise ValueError(
+            f"attention_mask is {list(mask.shape)} and tokens are {list(tokens.shape)}; give one of that shape"
+        )
+    seen = mask.bool().cpu()
+    if bool((seen[:, :-1] & ~seen[:, 1:]).any()) or not bool(seen[:, -1:].all()):
+        raise ValueError("attention_mask hides tokens in the middle or at the end; pad prompts on the left")
+    return [row[kept].tolist() for row, kept in zip(tokens.cpu(), seen, strict=True)]
+
+
+def _ends(tokens: list[int], stop: Sequence[Sequence[int]]) -> bool:
+    return any(tokens[-len(one) :] == list(one) for one in stop)
+
+
+def _refuse_nan(log_p: Tensor, rows: Tensor, step: int) -> None:
+    """One logit that is NaN or infinite makes its whole row NaN."""
+    broken = log_p[:, 0].isnan()
+    if broken.any():
+        raise FloatingPointError(
+            f"the logits of sequence {int(rows[broken][0])} are not finite at its new token {step}; the weights are damaged, or "
+            "the model was trained to infinity: load another checkpoint"
+        )
 
 
 def _for_reading(model):
@@ -143,14 +176,15 @@ def _check(config, prompts: list[list[int]], max_new_tokens: int, temperature: f
                 f"token {token} is outside the model's vocabulary of {config.vocab_size}; "
                 "encode the prompt with the checkpoint's own tokenizer"
             )
+    whole = type(max_new_tokens) is int and max_new_tokens >= 1
+    if not whole or not 0 <= temperature < math.inf or not 0 < top_p <= 1:
+        raise ValueError(
+            f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want an integer of at "
+            "least 1, a finite number of at least 0, and one within (0, 1]"
+        )
     longest = max(map(len, prompts))
     if longest + max_new_tokens > config.max_position_embeddings:
         raise ValueError(
             f"a prompt of {longest} tokens and {max_new_tokens} new ones exceed the model's "
             f"{config.max_position_embeddings} positions; shorten one of them"
-        )
-    if max_new_tokens < 1 or temperature < 0 or not 0 < top_p <= 1:
-        raise ValueError(
-            f"max_new_tokens = {max_new_tokens}, temperature = {temperature}, top_p = {top_p}: want at "
-            "least 1, at least 0, and within (0, 1]"
         )

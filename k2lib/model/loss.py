@@ -11,6 +11,7 @@ from torch import Tensor
 from k2lib import machine
 from k2lib.model.regions import named
 
+IGNORED = -100  # a target that does not count, as everywhere in PyTorch
 CHUNK, CHUNK_ON_HOST = 8192, 256  # tokens; the logits of a chunk should stay in a processor's cache
 
 
@@ -52,7 +53,9 @@ class LinearCrossEntropy(torch.autograd.Function):
 
 
 def cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    """Mean cross-entropy over the weighted targets; hidden [..., D], targets and weights [...]."""
+    """Mean cross-entropy over the weighted targets; hidden [..., D], targets and weights [...]. A target of -100 has no weight."""
     weights = torch.ones_like(targets, dtype=torch.float32) if weights is None else weights.float()
+    ignored = targets == IGNORED
+    weights, targets = weights.masked_fill(ignored, 0.0), targets.masked_fill(ignored, 0)
     total = LinearCrossEntropy.apply(hidden.flatten(0, -2), weight, targets.flatten(), weights.flatten())
     return total / weights.sum().clamp_min(1e-9)

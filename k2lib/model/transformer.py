@@ -4,6 +4,7 @@ Parameters are fp32 masters; under `torch.autocast` the matrix products run in b
 checkpoint's, except that experts are stacked; `k2lib.model.hf` alone knows the layout on disk.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from k2lib.config import K2Config
 from k2lib.model import hf
 from k2lib.model.attention import LatentAttention
 from k2lib.model.cache import LatentCache, LayerCache
-from k2lib.model.generate import sample
+from k2lib.model.generate import sample, unpadded
 from k2lib.model.loss import cross_entropy
 from k2lib.model.moe import MLP, Experts, MoE, Router
 from k2lib.model.norm import RMSNorm, compute_dtype
@@ -86,13 +87,30 @@ class K2Model(nn.Module):
         return torch.zeros(targets.shape, device=tokens.device).masked_scatter(wanted, values)
 
     def generate(
-        self, tokens: Tensor, max_new_tokens: int, temperature: float = 0.0, top_p: float = 1.0, seed: int = 0
+        self,
+        tokens: Tensor,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        *,
+        eos_token_id: int | Sequence[int] = (),
+        stop: Sequence[Sequence[int]] = (),
+        pad_token_id: int = 0,
+        attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """tokens [B, T] continued to [B, T + max_new_tokens]; temperature 0 takes the likeliest token."""
-        done = sample(
-            self, tokens.tolist(), max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed
-        )
-        return torch.cat((tokens, torch.tensor([c.tokens for c in done], device=tokens.device)), dim=1)
+        """tokens [B, T] continued to [B, T + N], N ≤ max_new_tokens; temperature 0 takes the likeliest token.
+
+        A row ends with one of `eos_token_id` or with one of the sequences of ids `stop`, which it keeps, and is filled with
+        `pad_token_id`. `attention_mask` [B, T] is 0 where a prompt is padded, which must be on its left. ValueError for a
+        mask with other holes, and as `sample` does.
+        """
+        ends = (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id)
+        how = {"temperature": temperature, "top_p": top_p, "seed": seed, "stop_tokens": ends, "stop": stop}
+        done = sample(self, unpadded(tokens, attention_mask), max_new_tokens=max_new_tokens, **how)
+        longest = max(len(c.tokens) for c in done)
+        new = [c.tokens + [pad_token_id] * (longest - len(c.tokens)) for c in done]
+        return torch.cat((tokens, torch.tensor(new, device=tokens.device)), dim=1)
 
     def save_pretrained(self, directory: Path | str, max_shard_bytes: int = 5_000_000_000) -> None:
         """Write config.json and safetensors in the released layout, whole or not at all."""

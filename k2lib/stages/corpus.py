@@ -1,6 +1,7 @@
 """The corpus: real text and code, the generated world and mathematics, as packed token shards with their tokenizer."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 from k2lib.agents import trajectories
 from k2lib.corpus import arithmetic, packing, stdlib
 from k2lib.corpus.documents import Document
-from k2lib.corpus.readers import user_corpus_key, user_documents
+from k2lib.corpus.readers import Skip, user_corpus_key, user_documents
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.llm import chat
@@ -16,7 +17,9 @@ from k2lib.profiles import Profile
 from k2lib.progress import Progress, silent
 from k2lib.stages.stage import stage
 
-SAMPLE = 4000  # documents, at most, that the tokenizer is trained on
+SAMPLE = 4000  # documents, at most, that the tokenizer is trained on …
+SAMPLED = 24_000  # … and characters of each
+LISTED = 100  # skipped files that the manifest names; it counts all
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,29 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
     world = World.generate(seed, size.people)
 
     def make(directory: Path) -> None:
-        documents = list(progress(_documents(profile, world, seed), "read documents", None))
-        sample = documents[:: max(1, len(documents) // SAMPLE)]
-        texts = itertools.chain((d.text for d in sample), _tool_declarations())
+        skipped: dict[str, str] = {}  # file -> why
+
+        def documents() -> Iterator[Document]:  # read anew each time, so that memory does not grow with them
+            return _documents(profile, world, seed, skipped.__setitem__)
+
+        count = sum(1 for _ in progress(documents(), "read documents", None))
+        sample = itertools.islice(documents(), 0, None, max(1, count // SAMPLE))
+        texts = itertools.chain((d.text[:SAMPLED] for d in sample), _tool_declarations())
         tokenizer = Tokenizer.train(texts, size.vocab_size)
         tokenizer.save(directory / "tokenizer")
-        shown = progress(documents, "pack tokens", len(documents))
-        packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, {"seed": seed})
+        shown = progress(documents(), "pack tokens", count)
+        reasons, files = dict(Counter(skipped.values())), dict(sorted(skipped.items())[:LISTED])
+        meta = {"seed": seed, "skipped": reasons, "skipped_files": files}
+        packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, meta)
 
     path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key()}, make)
     dataset = packing.PackedDataset(path / "shards")
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
 
 
-def _documents(profile: Profile, world: World, seed: int) -> Iterator[Document]:
+def _documents(profile: Profile, world: World, seed: int, skip: Skip) -> Iterator[Document]:
     size = profile.corpus
-    yield from user_documents()
+    yield from user_documents(skip)
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
     yield from world.documents(size.documents_per_person, seed)
     yield from arithmetic.documents(size.math_problems, seed, size.largest_number)

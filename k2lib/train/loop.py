@@ -14,13 +14,13 @@ from torch import nn
 from k2lib.progress import Progress, silent
 from k2lib.train.batch import Batch
 from k2lib.train.snapshot import Snapshot
-from k2lib.train.step import BIAS_RATE, Gradients, backward, update
+from k2lib.train.step import BIAS_RATE, Gradients, Observed, backward, forget, update
 
 
 @dataclass(frozen=True)
 class StepRecord:
     step: int
-    loss: float
+    loss: float | None  # None: the batch was skipped
     lr: float
     tokens: int
     seconds: float
@@ -37,6 +37,7 @@ def train(
     lr_at: Callable[[int], float],
     gradients: Gradients = backward,
     bias_rate: float = BIAS_RATE,
+    skip_non_finite: bool = False,
     progress: Progress = silent,
     description: str = "train",
     snapshot: Snapshot | None = None,
@@ -45,7 +46,8 @@ def train(
 
     `batches(start)` yields the batches from step `start` on; `lr_at(step)` is the learning rate of all groups.
     `gradients` replaces the plain pass over a batch (`k2lib.train.step`). Raises FloatingPointError, naming the step, if
-    the loss is not finite: nothing has been changed by that step.
+    the loss, a gradient or a maximum logit is not finite: nothing has been changed by that step, and its gradients are
+    cleared. With `skip_non_finite` such a batch is recorded with loss None, and the next one follows, after a resume, too.
     """
     done = snapshot.load(model, optimizer) if snapshot else {}
     history = [StepRecord(**record) for record in done.get("history", [])]
@@ -53,10 +55,16 @@ def train(
     model.train()
     for step in progress(range(len(history), steps), description, steps - len(history)):
         began, batch, lr = time.perf_counter(), next(source), lr_at(step)
-        loss = gradients(model, batch)
-        if not math.isfinite(loss):
-            raise FloatingPointError(f"the loss is {loss} at step {step}; lower the learning rate {lr:g}")
-        observed = update(model, optimizer, lr, bias_rate)
+        try:
+            loss = gradients(model, batch)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss is {loss}; lower the learning rate {lr:g}, or skip such batches")
+            observed = update(model, optimizer, lr, bias_rate)
+        except FloatingPointError as error:
+            forget(model, optimizer)
+            if not skip_non_finite:
+                raise FloatingPointError(f"step {step}: {error}") from error
+            loss, observed = None, Observed([], 0.0)
         seconds = time.perf_counter() - began
         history.append(StepRecord(step, loss, lr, batch.tokens.numel(), seconds, **asdict(observed)))
         if snapshot and snapshot.due:

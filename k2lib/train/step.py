@@ -54,11 +54,18 @@ def update(model: nn.Module, optimizer: torch.optim.Optimizer, lr: float, bias_r
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
     update_router_bias(model, bias_rate)
+    forget(model, optimizer)
+    return observed
+
+
+def forget(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Clears what a batch left behind: gradients, the routers' counts, the heads' maxima. After a refused step, too."""
+    optimizer.zero_grad(set_to_none=True)
+    for load in router_loads(model):
+        load.zero_()
     for attention in _attentions(model):
         attention.max_logits = None  # also where no clip has cleared them
-    return observed
 
 
 def _attentions(model: nn.Module) -> list[nn.Module]:

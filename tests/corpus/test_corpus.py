@@ -3,9 +3,11 @@
 import gzip
 import itertools
 import json
+import lzma
 import random
 import re
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 
 from k2lib.corpus import arithmetic, packing
 from k2lib.corpus.documents import Document
-from k2lib.corpus.readers import read_corpus
+from k2lib.corpus.readers import LONGEST, read_corpus
 from k2lib.corpus.stdlib import stdlib_documents
 from k2lib.corpus.tokenizer import CONTROL, Tokenizer
 from k2lib.corpus.world import STYLES, World
@@ -207,33 +209,92 @@ def test_a_damaged_or_missing_shard_is_named(shards, tmp_path_factory):
         packing.PackedDataset(shards)
 
 
-def test_a_users_files_are_read_in_order(tmp_path):
+def zstd(data: bytes) -> bytes:
+    import pyarrow as pa
+
+    sink = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(sink, "zstd") as stream:
+        stream.write(data)
+    return sink.getvalue().to_pybytes()
+
+
+def parquet(column: list, path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    (tmp_path / "a.txt").write_text("plain")
-    (tmp_path / "b.md").write_text("# title")
-    (tmp_path / "c.jsonl").write_text('{"text": "one"}\n\n{"content": "two"}\n')
-    pq.write_table(pa.table({"text": ["three", "four"]}), tmp_path / "d.parquet")
-    (tmp_path / "ignored.png").write_bytes(b"\0")
-    assert [d.text for d in read_corpus(tmp_path)] == ["plain", "# title", "one", "two", "three", "four"]
+    pq.write_table(pa.table({"text": column}), path)
+
+
+def test_a_users_files_are_read_in_order_and_what_is_not_is_counted(tmp_path):
+    page = "<html><style>p {}</style><script>if (a < b) {}</script><p>Seven &amp; a<br>half</p></html>"
+    files = {
+        "a.txt": b"plain",
+        "b.md": b"# title",
+        "c.jsonl": b'{"text": "one"}\n\n{"content": "two"}\n',
+        "e.rst": b"Rest",
+        "f.html": page.encode(),
+        "g.txt.gz": gzip.compress(b"gz", mtime=0),
+        "h.jsonl.zst": zstd(b'{"text": "zst"}\n' * 2),
+        "i.MD.xz": lzma.compress(b"xz"),
+        "empty.txt": b"",
+        "blank.jsonl": b'{"text": " "}\n',
+        "x.png": b"\0",
+        ".git": b"",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    parquet(["three", None, "four"], tmp_path / "d.parquet")
+    skipped = {}
+    texts = [d.text for d in read_corpus(tmp_path, skipped.__setitem__)]
+    html = "Seven & a\nhalf"
+    assert texts == ["plain", "# title", "one", "two", "three", "four", "Rest", html, "gz", "zst", "zst", "xz"]
+    why = {Path(name).name: reason for name, reason in skipped.items()}
+    none = "no word in it"
+    kind = "of a kind that is not read: .png"
+    assert why == {".git": "hidden", "blank.jsonl": none, "empty.txt": none, "x.png": kind}
 
 
 @pytest.mark.parametrize(
     "name, content, words",
     [
         ("a.txt", b"ab\0cd", "is binary"),
-        ("a.txt", "é".encode("latin-1"), "not UTF-8"),
+        ("a.txt", "é".encode("latin-1"), r"not UTF-8 \(byte 0\)"),
+        ("a.txt", b"x" * (1 << 20) + "é".encode()[:1] + b"y", r"not UTF-8 \(byte 1048576\)"),
+        ("a.txt", b"ab" + "é".encode()[:1], r"not UTF-8 \(byte 2\)"),
         ("a.jsonl", b'{"text": 1}\n', "line 1: no field"),
         ("a.jsonl", b'{"text": "x"}\n{oops\n', "line 2: not JSON"),
+        ("a.jsonl", b'{"text": "x"}\n' + b"[" * 100_000, "line 2: not JSON"),
+        ("a.jsonl", b'{"text": "x"}\n{"text": "\\ud800"}\n', r"line 2: '\\ud800' is half a character"),
         ("a.parquet", b"PAR1 not really", "cannot be read as parquet"),
-        ("a.txt.gz", gzip.compress(b"x", mtime=0), "holds no file"),
+        ("a.txt.gz", b"not gzip", r"a\.txt\.gz cannot be read"),
+        ("a.txt.gz", gzip.compress(b"x" * 999, mtime=0)[:-9], r"a\.txt\.gz cannot be read"),
+        ("a.txt.zst", b"not zstd", r"a\.txt\.zst cannot be read"),
+        ("a.txt.xz", b"not xz", r"a\.txt\.xz cannot be read"),
+        ("a.pdf", b"%PDF", r"holds no file that can be read; give \.txt, \.md, "),
     ],
 )
 def test_unreadable_files_are_named_with_a_remedy(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=words):
         list(read_corpus(tmp_path))
+
+
+def test_a_column_of_lists_is_refused_by_name(tmp_path):
+    parquet([["a", "b"]], tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet .*column text holds list<.*>, not one string a row"):
+        list(read_corpus(tmp_path))
+
+
+@pytest.mark.parametrize("unit", ["word ", "line\n", "x", "é"])
+def test_a_long_text_becomes_documents_that_together_are_it(tmp_path, unit):
+    text = unit * (3 * LONGEST // len(unit)) + "end"
+    (tmp_path / "a.txt").write_text(text, encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text(json.dumps({"text": text}) + "\n")
+    documents = list(read_corpus(tmp_path))
+    assert max(len(d.text) for d in documents) <= LONGEST
+    assert "".join(d.text for d in documents) == 2 * text
+    ends = {d.text[-1] for d in documents if not d.text.endswith("end")}
+    assert ends == {unit[-1]}  # cut after a word or a line where there is one
 
 
 def test_a_missing_corpus_is_said_so(tmp_path):

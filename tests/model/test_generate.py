@@ -1,5 +1,8 @@
 """Generation: the latent cache equals the full forward pass; sequences do not disturb each other."""
 
+import copy
+import math
+
 import pytest
 import torch
 
@@ -129,7 +132,12 @@ def test_mixed_precision_stays_near_fp32(model):
         ({"prompts": []}, "every prompt needs at least one token"),
         ({"prompts": [[1, 128]]}, "token 128 is outside the model's vocabulary of 128"),
         ({"max_new_tokens": 0}, "max_new_tokens = 0"),
+        ({"max_new_tokens": 2.0}, "max_new_tokens = 2.0"),
         ({"temperature": -1.0}, "temperature = -1.0"),
+        ({"temperature": math.nan}, "temperature = nan"),
+        ({"temperature": math.inf}, "temperature = inf"),
+        ({"top_p": math.nan}, "top_p = nan"),
+        ({"stop": [[]]}, "stop holds an empty sequence"),
         ({"top_p": 0.0}, "top_p = 0.0"),
         ({"max_new_tokens": 512}, "a prompt of 1 tokens and 512 new ones exceed the model's 512 positions"),
     ],
@@ -148,3 +156,40 @@ def test_a_low_temperature_takes_the_likeliest_token_and_a_high_one_any(model):
         assert [c.tokens for c in sample(model, batch, max_new_tokens=10, temperature=1e-5, seed=seed)] == greedy
     warm = [c.tokens for c in sample(model, batch, max_new_tokens=100, temperature=1e5)]
     assert len(set(warm[0] + warm[1])) > 60  # of 128 tokens, all about as likely
+
+
+def test_generate_ends_rows_at_eos_or_a_stop_sequence_and_fills_them(model):
+    tokens = torch.tensor(prompts(5, 5))
+    free = model.generate(tokens, 8)[:, 5:].tolist()
+    eos = free[0][2]
+    ended = [row[: row.index(eos) + 1] if eos in row else row for row in free]
+    width = max(map(len, ended))
+    found = model.generate(tokens, 8, eos_token_id=eos, pad_token_id=7)[:, 5:].tolist()
+    assert found == [row + [7] * (width - len(row)) for row in ended] and len(ended[0]) < 8
+    pair = free[0][1:3]
+    first = next(n for n in range(2, 9) if free[0][n - 2 : n] == pair)
+    assert model.generate(tokens[:1], 8, stop=[pair])[0, 5:].tolist() == free[0][:first]
+    assert model.generate(tokens, 8, eos_token_id=[row[0] for row in free]).shape == (2, 6)
+
+
+def test_padding_on_the_left_is_not_read(model):
+    long, short = prompts(6, 4)
+    tokens = torch.tensor([long, [9, 9, *short]])
+    mask = torch.tensor([[1] * 6, [0, 0, 1, 1, 1, 1]])
+    both = model.generate(tokens, 5, attention_mask=mask)[:, 6:]
+    for row, prompt in zip(both, (long, short), strict=True):
+        assert row.tolist() == model.generate(torch.tensor([prompt]), 5)[0, len(prompt) :].tolist()
+    for bad in ([1, 1, 1, 1, 0, 0], [1, 0, 1, 1, 1, 1], [0] * 6):
+        with pytest.raises(ValueError, match="pad prompts on the left"):
+            model.generate(tokens, 5, attention_mask=torch.tensor([[1] * 6, bad]))
+    with pytest.raises(ValueError, match=r"attention_mask is \[1, 6\] and tokens are \[2, 6\]"):
+        model.generate(tokens, 5, attention_mask=mask[:1])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_logits_that_are_no_numbers_are_named(model, value):
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.lm_head.weight[3] = value
+    with pytest.raises(FloatingPointError, match="the logits of sequence 0 are not finite at its new token 0"):
+        sample(broken, prompts(5, 4), max_new_tokens=2, temperature=1.0)

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from k2lib import K2Config, K2Model
+from k2lib.model.moe import router_loads
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
 from k2lib.train.finetune import batches
+from k2lib.train.step import backward
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2})
 
@@ -64,6 +66,67 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
         next(model.parameters()).fill_(float("nan"))
     with pytest.raises(FloatingPointError, match="step 0"):
         train(model, MuonClip.for_model(model, lr=1e-2), counting, steps=1, lr_at=lambda step: 1e-2)
+
+
+def poisoned(bad: int):
+    """Batches like `counting`'s of which the gradients of one are NaN; and the steps that were asked for."""
+    asked = []
+
+    def gradients(model, batch):
+        loss = backward(model, batch)
+        if asked[-1] == bad:
+            next(p for p in model.parameters() if p.grad is not None).grad[0, 0] = float("nan")
+        return loss
+
+    def source(start):
+        for step, batch in zip(itertools.count(start), counting(start), strict=False):
+            asked.append(step)
+            yield batch
+
+    return gradients, source, asked
+
+
+def test_a_refused_step_leaves_no_gradients_and_no_counts():
+    torch.manual_seed(0)
+    model = K2Model(CONFIG)
+    optimizer = MuonClip.for_model(model, lr=1e-2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    gradients, source, _ = poisoned(0)
+    with pytest.raises(FloatingPointError, match=r"step 0: the gradient of .* is not finite"):
+        train(model, optimizer, source, steps=1, lr_at=lambda step: 1e-2, gradients=gradients)
+    assert all(p.grad is None for p in model.parameters())
+    assert all(not load.any() for load in router_loads(model))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_a_batch_that_is_not_finite_can_be_skipped_and_a_resume_does_not_meet_it_again(tmp_path):
+    def go(steps, snapshot=None):
+        torch.manual_seed(0)
+        model = K2Model(CONFIG)
+        gradients, source, asked = poisoned(1)
+        how = {"lr_at": lambda step: 1e-2, "gradients": gradients, "skip_non_finite": True, "snapshot": snapshot}
+        return model, train(model, MuonClip.for_model(model, lr=1e-2), source, steps=steps, **how), asked
+
+    whole, history, asked = go(4)
+    assert [r.loss is None for r in history] == [False, True, False, False] and asked == [0, 1, 2, 3]
+    snapshot = Snapshot(tmp_path / "run.pt", every_seconds=0.0)
+    go(2, snapshot)
+    resumed, history, asked = go(4, snapshot)
+    assert asked == [2, 3] and len(history) == 4
+    assert all(torch.equal(value, whole.state_dict()[name]) for name, value in resumed.state_dict().items())
+
+
+def test_a_target_of_minus_100_does_not_count():
+    torch.manual_seed(0)
+    model, tokens = K2Model(CONFIG), torch.randint(0, CONFIG.vocab_size, (2, 9))
+    targets = torch.randint(0, CONFIG.vocab_size, (2, 9))
+    targets[0, 3:] = -100
+    logits = model(tokens)
+    expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(model.loss(tokens, targets), expected)
+    weights = torch.ones(2, 9)
+    weights[0, 3:] = 0
+    torch.testing.assert_close(model.loss(tokens, targets.clamp_min(0), weights), expected)
 
 
 def test_ragged_rows_train_only_what_the_assistant_says():
