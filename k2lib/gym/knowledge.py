@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from k2lib.corpus.world import QA, question_text
+from k2lib.gym import answers
 from k2lib.gym.problem import Question
 
 
@@ -26,4 +27,4 @@ class Knowledge(Question):
         return self.qa.answer
 
     def right(self, answer: str) -> bool:
-        return answer.strip().lower().startswith(self.qa.answer.lower())
+        return answers.begins(answer, self.qa.answer)

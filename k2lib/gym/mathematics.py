@@ -1,9 +1,10 @@
-"""Mathematics: the last number of the answer must be the right one. The answer is compared, never executed."""
+"""Mathematics: the number that the answer states must be the right one. The answer is compared, never executed."""
 
 from dataclasses import dataclass
 
 from k2lib.corpus import arithmetic
 from k2lib.corpus.arithmetic import MathProblem
+from k2lib.gym import answers
 from k2lib.gym.problem import Question
 
 
@@ -27,4 +28,4 @@ class Mathematics(Question):
         return arithmetic.solution(self.problem)
 
     def right(self, answer: str) -> bool:
-        return arithmetic.check(answer, self.problem)
+        return answers.number(answer) == int(self.problem.answer)
