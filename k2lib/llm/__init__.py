@@ -13,12 +13,14 @@ __all__ = ["ChatError", "ChatModel", "LocalChat", "OpenAIChat", "Reply", "Script
 def from_environment(seed: int = 0) -> ChatModel:
     """The endpoint that K2_LLM_BASE_URL names, else the scripted writer. Never one in place of the other.
 
-    ValueError if a base URL is set without K2_LLM_MODEL.
+    ValueError for a base URL that is none, one without K2_LLM_MODEL, and an empty K2_LLM_API_KEY.
     """
     base_url = os.environ.get("K2_LLM_BASE_URL")
     if not base_url:
         return ScriptedChat(seed)
-    model = os.environ.get("K2_LLM_MODEL")
+    model, key = os.environ.get("K2_LLM_MODEL"), os.environ.get("K2_LLM_API_KEY", "none")
     if not model:
         raise ValueError("K2_LLM_BASE_URL is set but K2_LLM_MODEL is not; name the model that the endpoint serves")
-    return OpenAIChat(model, base_url=base_url, api_key=os.environ.get("K2_LLM_API_KEY", "none"))
+    if not key.strip():
+        raise ValueError("K2_LLM_API_KEY is set and empty; give the endpoint's key, or unset it if it needs none")
+    return OpenAIChat(model, base_url=base_url, api_key=key)

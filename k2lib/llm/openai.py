@@ -3,10 +3,12 @@
 The `openai` package does the HTTP, the retries with back-off and the rate-limit headers. What it does not do is look at the
 reply: an HTML page with status 200, broken JSON, empty choices and null content pass through it silently or as somebody else's
 exception, and are a ChatError here. What surprised: its connections and a semaphore belong to one event loop, and a notebook
-starts a new loop for every call, so both are kept per loop.
+starts a new loop for every call, so both are kept per loop, and closed with it; and its time limit is that of one silence,
+so a server that drips a byte a second is never late, and the whole request has a limit here.
 """
 
 import asyncio
+import re
 from weakref import WeakKeyDictionary
 
 from k2lib.llm.protocol import ChatError, Reply, Usage
@@ -23,7 +25,10 @@ class OpenAIChat:
         max_retries: int = 4,
         concurrency: int = 16,
     ):
-        self.model, self.base_url = model, base_url
+        """ValueError for a `base_url` that is none. `timeout` is for a whole request, its retries included, in seconds."""
+        if not re.match(r"https?://[^/\s]", base_url):
+            raise ValueError(f"the base URL {base_url!r} is none; write it like http://127.0.0.1:8000/v1")
+        self.model, self.base_url, self.timeout = model, base_url, timeout
         self._settings = {"base_url": base_url, "api_key": api_key, "timeout": timeout, "max_retries": max_retries}
         self._concurrency = concurrency
         self._loops: WeakKeyDictionary = WeakKeyDictionary()
@@ -37,16 +42,22 @@ class OpenAIChat:
         max_tokens: int = 512,
         seed: int | None = None,
     ) -> Reply:
-        """One completion. ChatError if the endpoint fails after the retries or answers with something else."""
+        """One completion, without its thoughts. ChatError if the endpoint fails after the retries or answers with nothing."""
         from openai import OpenAIError
 
         extra = ({"tools": tools} if tools else {}) | ({"seed": seed} if seed is not None else {})
-        client, slots = self._of_this_loop()
+        client, slots = await self._of_this_loop()
         async with slots:
             try:
-                answer = await client.chat.completions.create(
+                request = client.chat.completions.create(
                     model=self.model, messages=messages, temperature=temperature, max_tokens=max_tokens, **extra
                 )
+                answer = await asyncio.wait_for(request, self.timeout)
+            except TimeoutError:
+                raise ChatError(
+                    f"{self.model} at {self.base_url} gave no whole answer in {self.timeout:g} s; raise the timeout, or ask "
+                    "for fewer tokens"
+                ) from None
             except (OpenAIError, ValueError) as error:  # ValueError: a body that is not JSON
                 raise ChatError(
                     f"{self.model} at {self.base_url} failed ({type(error).__name__}: {str(error)[:200]}); check "
@@ -54,14 +65,17 @@ class OpenAIChat:
                 ) from None
         return self._checked(answer)
 
-    def _of_this_loop(self) -> tuple:
-        """(client, semaphore) of the running event loop."""
+    async def _of_this_loop(self) -> tuple:
+        """(client, semaphore) of the running event loop, closed with it."""
         from openai import AsyncOpenAI  # 0.4 s to import: only those pay who have an endpoint
 
         loop = asyncio.get_running_loop()
         if loop not in self._loops:
-            self._loops[loop] = (AsyncOpenAI(**self._settings), asyncio.Semaphore(self._concurrency))
-        return self._loops[loop]
+            client = AsyncOpenAI(**self._settings)
+            closing = _closing(client)
+            self._loops[loop] = (client, asyncio.Semaphore(self._concurrency), closing)
+            await anext(closing)  # asyncio.run ends a loop's generators before the loop, whatever became of its tasks
+        return self._loops[loop][:2]
 
     def _checked(self, answer) -> Reply:
         choices = getattr(answer, "choices", None)
@@ -71,8 +85,10 @@ class OpenAIChat:
             )
         message = getattr(choices[0], "message", None)
         content, calls = _text(getattr(message, "content", None)), self._calls(getattr(message, "tool_calls", None))
-        if content is None and not calls:
-            raise ChatError(f"{self.model} at {self.base_url} answered with neither text nor tool calls")
+        if not (content or "").strip() and not calls:
+            raise ChatError(
+                f"{self.model} at {self.base_url} answered with neither text nor tool calls{_cut(choices[0])}"
+            )
         out = {"role": "assistant", "content": content or ""} | ({"tool_calls": calls} if calls else {})
         usage = answer.usage
         used = Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage()
@@ -89,9 +105,27 @@ class OpenAIChat:
         return out
 
 
+async def _closing(client):
+    """Yields once, and closes the client when the generator is ended."""
+    try:
+        yield
+    finally:
+        await client.close()
+
+
+def _cut(choice) -> str:
+    return "; it was cut, so raise max_tokens" if choice.finish_reason == "length" else ""
+
+
 def _text(content) -> str | None:
-    """Text of a reply's content: a string, or a list of parts as some servers send it; None for anything else."""
+    """Text of a reply's content: a string, or a list of parts as some servers send it; None for anything else.
+
+    What stands in <think> is left out; a thought that does not end leaves nothing.
+    """
     if isinstance(content, list):
         parts = [part.get("text") for part in content if isinstance(part, dict)]
-        return "".join(part for part in parts if isinstance(part, str)) or None
-    return content if isinstance(content, str) else None
+        content = "".join(part for part in parts if isinstance(part, str))
+    if not isinstance(content, str):
+        return None
+    spoken = re.sub(r"<think>.*?</think>", "", content, flags=re.DOTALL)
+    return spoken[: spoken.find("<think>")] if "<think>" in spoken else spoken.split("</think>")[-1]

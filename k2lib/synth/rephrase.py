@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
-from k2lib.llm import ChatModel
+from k2lib.llm import ChatError, ChatModel
 from k2lib.places import DATA
 from k2lib.synth.fidelity import Fidelity, verify
 
@@ -79,21 +79,35 @@ async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) ->
         written.append(" ".join(part))
     rewritten = "\n\n".join(written)
     reasons = verify(text, rewritten).reasons + (("the model stopped at its token limit",) if stopped else ())
-    source = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Rephrasing(rewritten, source, style, model.model, seed, Fidelity(not reasons, reasons))
+    return Rephrasing(rewritten, _hash(text), style, model.model, seed, Fidelity(not reasons, reasons))
 
 
 async def rephrase_all(
     model: ChatModel, texts: Iterable[str], wanted: list[str], *, seed: int = 0, concurrency: int = 16
 ) -> list[list[Rephrasing]]:
-    """[text][style] with a bounded number of requests in flight."""
-    slots = asyncio.Semaphore(concurrency)
+    """[text][style] with a bounded number of requests in flight.
+
+    One that fails for good is returned without text, with the failure as its reason: what the others cost is not lost.
+    ChatError if all fail.
+    """
+    slots, failures = asyncio.Semaphore(concurrency), []
 
     async def one(text: str, style: str) -> Rephrasing:
         async with slots:
-            return await rephrase(model, text, style, seed=seed)
+            try:
+                return await rephrase(model, text, style, seed=seed)
+            except ChatError as error:
+                failures.append(error)
+                return Rephrasing("", _hash(text), style, model.model, seed, Fidelity(False, (f"no reply: {error}",)))
 
-    return await asyncio.gather(*(asyncio.gather(*(one(text, style) for style in wanted)) for text in texts))
+    done = await asyncio.gather(*(asyncio.gather(*(one(text, style) for style in wanted)) for text in texts))
+    if failures and len(failures) == sum(map(len, done)):
+        raise failures[0]
+    return done
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run(work: Coroutine):

@@ -1,7 +1,10 @@
 """Chat models: the client against a real server on loopback, the scripted writer, our own checkpoint."""
 
 import asyncio
+import contextlib
+import gc
 import json
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -19,6 +22,13 @@ GOOD = {
     "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
     "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hello"}}],
 }
+
+
+def said(content, finish="stop"):
+    message = {"role": "assistant", "content": content}
+    return GOOD | {"choices": [{"index": 0, "finish_reason": finish, "message": message}]}
+
+
 ASK = [{"role": "user", "content": "hi"}]
 
 
@@ -79,6 +89,8 @@ def test_throttling_and_server_errors_are_tried_again(server):
             | {"choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": None}}]},
             "neither text",
         ),
+        (200, said("  \n"), "neither text"),
+        (200, said("<think>so long", "length"), "neither text nor tool calls; it was cut, so raise max_tokens"),
         (401, {"error": {"message": "bad key"}}, "K2_LLM_API_KEY"),
         (500, {"error": {"message": "down"}}, "failed"),
     ],
@@ -88,6 +100,60 @@ def test_what_is_no_reply_is_an_error_that_names_the_endpoint(server, status, bo
     answers.append((status, body))
     with pytest.raises(llm.ChatError, match=words):
         ask(url)
+
+
+@pytest.mark.parametrize(
+    "content, text",
+    [("<think>hm</think>hello", "hello"), ("hm</think>\nhello", "\nhello"), ("a<think>b</think>c<think>d", "ac")],
+)
+def test_thoughts_are_no_part_of_a_reply(server, content, text):
+    url, answers, _ = server
+    answers.append((200, said(content)))
+    assert ask(url).message["content"] == text
+
+
+def test_a_server_that_drips_is_given_up():
+    listener = socket.create_server(("127.0.0.1", 0))
+    over = threading.Event()
+
+    def drip():
+        connection, _ = listener.accept()
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            while not over.wait(0.02):
+                connection.sendall(b" ")
+        connection.close()
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    model = llm.OpenAIChat("m", base_url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", timeout=0.5, max_retries=0)
+    with pytest.raises(llm.ChatError, match=r"gave no whole answer in 0\.5 s"):
+        asyncio.run(model.complete(ASK))
+    over.set()
+    thread.join(FAR)
+    listener.close()
+
+
+def test_a_loop_closes_the_connections_that_were_made_in_it(server, caplog):
+    url, answers, _ = server
+    answers.append((200, GOOD))
+    model, clients = llm.OpenAIChat("m", base_url=url, timeout=FAR), []
+
+    async def work():
+        await model.complete(ASK)
+        clients.append((await model._of_this_loop())[0])
+
+    for _ in range(3):
+        asyncio.run(work())
+    assert len(clients) == 3 and all(client.is_closed() for client in clients)
+    gc.collect()
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000/v1", "localhost", "ftp://x", "http://", "https:// x"])
+def test_a_base_url_that_is_none_is_refused_at_once(url):
+    with pytest.raises(ValueError, match="write it like http"):
+        llm.OpenAIChat("m", base_url=url)
 
 
 def test_an_endpoint_that_is_not_there_is_an_error():
@@ -104,6 +170,9 @@ def test_the_environment_chooses_and_never_falls_back(monkeypatch):
         llm.from_environment()
     monkeypatch.setenv("K2_LLM_MODEL", "kimi")
     assert llm.from_environment().model == "kimi"
+    monkeypatch.setenv("K2_LLM_API_KEY", "")
+    with pytest.raises(ValueError, match="K2_LLM_API_KEY is set and empty"):
+        llm.from_environment()
 
 
 def test_our_own_checkpoint_answers_in_chat_form(tiny_tokenizer):

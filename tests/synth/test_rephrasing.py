@@ -7,7 +7,7 @@ import pytest
 
 from k2lib import closure
 from k2lib.corpus.world import STYLES, World, phrases
-from k2lib.llm import ScriptedChat
+from k2lib.llm import ChatError, ScriptedChat
 from k2lib.llm.protocol import Reply, Usage
 from k2lib.report.show import inert
 from k2lib.synth import fidelity, rephrase
@@ -113,6 +113,25 @@ def test_a_long_document_is_rewritten_piece_by_piece_with_context_and_what_was_w
     assert "part 1. part 2." in recorder.requests[2]
     assert all("Sentence number 119" in r for r in recorder.requests)
     assert out.text.startswith("part 1. part 2.")
+
+
+def test_one_request_that_fails_for_good_costs_no_other():
+    class Failing(ScriptedChat):
+        def __init__(self, failing):
+            super().__init__(0)
+            self.failing = failing
+
+        async def complete(self, messages, **settings):
+            if any(f"Style: {style}" in messages[-1]["content"] for style in self.failing):
+                raise ChatError("down")
+            return await super().complete(messages, **settings)
+
+    wanted = ["letter", "diary"]
+    ((letter, diary),) = rephrase.run(rephrase.rephrase_all(Failing(["letter"]), SOURCES[:1], wanted))
+    assert (letter.text, letter.verdict.reasons) == ("", ("no reply: down",)) and not letter.verdict.faithful
+    assert diary.verdict.faithful and diary == REWRITES[0][rephrase.styles().index("diary")]
+    with pytest.raises(ChatError, match="down"):
+        rephrase.run(rephrase.rephrase_all(Failing(wanted), SOURCES[:1], wanted))
 
 
 def test_pieces_join_to_the_text():
