@@ -10,6 +10,7 @@ Weights are not activations: parameters and their casts pass through uncounted.
 """
 
 import time
+import warnings
 import weakref
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -42,7 +43,9 @@ class ActivationStore:
     """Context manager around forward passes; the backward passes may lie inside or after it.
 
     Gradients are those of plain autograd, to the last bit except for what `policy.fp8` rounds. RuntimeError for
-    a second derivative, and for a kept tensor that was changed in place before its gradient was taken.
+    a second derivative, and for a kept tensor that was changed in place before its gradient was taken. A UserWarning
+    when the forward pass marked none of the parts and tensors that the policy names, which then changed nothing of them.
+    Entered again, it counts anew.
     """
 
     def __init__(self, policy: Policy | None = None):
@@ -54,8 +57,13 @@ class ActivationStore:
         self._known: dict[int, _Known] = {}
         self._within: Recomputation | None = None
         self._region, self._layers = "other", []
+        self._heard: set[str] = set()  # marks of the forward pass since it was entered
+        self._kept = 0  # tensors since then
 
     def __enter__(self) -> "ActivationStore":
+        self.bytes_by_kind = {name: size for name, size in self._device.items() if size}
+        self.host_bytes = sum(self._host.values())
+        self._layers, self._heard, self._kept = [], set(), 0
         self._hooks = torch.autograd.graph.saved_tensors_hooks(self._pack, _unpack)
         self._hooks.__enter__()
         self._listening = listener.set(self)
@@ -65,6 +73,13 @@ class ActivationStore:
         listener.reset(self._listening)
         self._hooks.__exit__(*error)
         self._known.clear()  # the graph owns what it needs
+        wanted = self.policy.recompute | self.policy.fp8
+        if self._kept and wanted and not wanted & self._heard and not any(error):
+            warnings.warn(
+                f"the policy names {', '.join(sorted(wanted))}, and the forward pass marked none of them, so nothing was "
+                "recomputed or stored in FP8; mark the model's parts with k2lib.model.regions",
+                stacklevel=2,
+            )
 
     @property
     def total_bytes(self) -> int:
@@ -84,9 +99,11 @@ class ActivationStore:
     # what the model says
 
     def named(self, name: str, tensor: Tensor) -> None:
+        self._heard.add(name)
         self._look_up(tensor).name = name
 
     def region(self, name: str, function, inputs: tuple):
+        self._heard.add(name)
         if name != "layer":
             return self._region_inside(name, function, inputs)
         if self.policy.offload:
@@ -129,6 +146,7 @@ class ActivationStore:
 
     @torch.compiler.disable
     def _pack(self, tensor: Tensor) -> "View | Later":
+        self._kept += 1
         return self._within.saved_inside(tensor) if self._within is not None else self._keep(tensor)
 
     def _keep(self, tensor: Tensor) -> "View | Later":

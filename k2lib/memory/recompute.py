@@ -6,7 +6,8 @@ saved inside or of the result becomes a `Later`; the first that is asked for run
 """
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -37,7 +38,8 @@ class Recomputation:
     def __init__(self, name: str, function: Callable, inputs: tuple, keep: Callable[[Tensor], object]):
         self.name, self.function = name, function
         self.inputs = [(keep(x), x.requires_grad) if isinstance(x, Tensor) else (x, None) for x in inputs]
-        self.precision = _precision_of(next(x for x in inputs if isinstance(x, Tensor)))
+        like = next(x for x in inputs if isinstance(x, Tensor))
+        self.precision, self.chance = _precision_of(like), _Chance(like.device)
         self.inside: list[weakref.ref[Later]] = []  # in the order in which autograd saved them
         self.results: list[tuple[weakref.ref[Later], int, tuple]] = []  # which result, which view of it
 
@@ -60,7 +62,7 @@ class Recomputation:
         marker = running_again.set(True)
         try:
             collect = torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.detach()), _refuse)
-            with torch.enable_grad(), torch.autocast(**self.precision), collect:
+            with torch.enable_grad(), torch.autocast(**self.precision), self.chance.again(), collect:
                 results = self.function(*given)
         finally:
             running_again.reset(marker)
@@ -83,6 +85,34 @@ class Recomputation:
 
     def _differs(self, how: str) -> RuntimeError:
         return RuntimeError(f"{self.name!r} {how}; a part that is recomputed must do the same on the same inputs")
+
+
+class _Chance:
+    """The state of the random generators before a part ran, so that its dropout drops the same numbers again."""
+
+    def __init__(self, where: torch.device):
+        self.where, self.states = where, _random_states(where)
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Inside, the states of then; afterwards those of now."""
+        now = _random_states(self.where)
+        _set_random_states(self.where, self.states)
+        try:
+            yield
+        finally:
+            _set_random_states(self.where, now)
+
+
+def _random_states(where: torch.device) -> list[Tensor]:
+    own = [] if where.type == machine.HOST.type else [torch.get_device_module(where).get_rng_state(where)]
+    return [torch.get_rng_state(), *own]
+
+
+def _set_random_states(where: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.get_device_module(where).set_rng_state(state, where)
 
 
 def _precision_of(tensor: Tensor) -> dict:

@@ -1,6 +1,7 @@
 """What a policy keeps, that nothing else changes, and that nothing stays behind."""
 
 import gc
+import warnings
 
 import pytest
 import torch
@@ -179,6 +180,58 @@ def test_a_part_that_does_something_else_the_second_time_is_noticed():
         y = region("norm", fickle, x).cos().sum()
     with pytest.raises(RuntimeError, match="'norm' saved 2 tensors the first time and 1 the second"):
         y.backward()
+
+
+class Dropping(torch.nn.Module):
+    """Some parts with dropout, one of which is marked."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = torch.nn.Linear(64, 256), torch.nn.Linear(256, 64)
+
+    def forward(self, x):
+        hidden = region("swiglu", lambda x: F.dropout(F.silu(self.first(x)), 0.5), x)
+        return F.dropout(self.second(hidden), 0.5)
+
+
+def test_what_is_recomputed_drops_the_same_numbers_and_leaves_the_generator_where_it_was():
+    module, x, found = Dropping(), torch.randn(32, 64), []
+    for policy in (Policy(), Policy(recompute={"swiglu"})):
+        torch.manual_seed(3)
+        module.zero_grad()
+        with ActivationStore(policy):
+            loss = module(x).square().mean()
+        torch.rand(7)  # somebody draws between the passes
+        loss.backward()
+        found.append([*(p.grad.clone() for p in module.parameters()), torch.rand(3)])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_policy_that_changes_nothing_of_a_foreign_model_says_so():
+    foreign, x = (
+        torch.nn.Sequential(torch.nn.Linear(64, 256), torch.nn.GELU(), torch.nn.Linear(256, 64)),
+        torch.randn(32, 64),
+    )
+    with (
+        pytest.warns(UserWarning, match="marked none of them, so nothing was recomputed"),
+        ActivationStore(k2_policy()),
+    ):
+        foreign(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with ActivationStore(Policy(offload=True)) as store:
+            foreign(x).sum().backward()
+        with ActivationStore(k2_policy()), torch.no_grad():
+            foreign(x)
+    assert store.host_bytes > 0
+
+
+def test_a_meter_that_is_used_again_counts_anew():
+    meter, layer = MemoryMeter(), torch.nn.Linear(64, 64)
+    for rows in (64, 32):
+        with meter:
+            F.silu(layer(torch.randn(rows, 64))).sum().backward()
+        assert meter.total_bytes == 2 * rows * 64 * 4
 
 
 def test_a_name_that_no_model_uses_is_refused():
