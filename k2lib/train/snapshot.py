@@ -1,6 +1,7 @@
 """Where a run leaves its state, so that a later process goes on from there and ends bit-identical to one that was not killed."""
 
 import time
+import warnings
 from pathlib import Path
 
 import torch
@@ -12,10 +13,23 @@ class Snapshot:
         self.path, self.every_seconds, self._saved = path, every_seconds, time.monotonic()
 
     def load(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict:
-        """Brings both back to where they were; returns the progress that was saved with them, {} if nothing was."""
+        """Brings both back to where they were; returns the progress that was saved with them, {} if nothing was.
+
+        A damaged file is set aside under the name `….damaged`, with a UserWarning, and the run begins anew.
+        """
         if not self.path.exists():
             return {}
-        state = torch.load(self.path, weights_only=True, map_location=next(model.parameters()).device)
+        try:
+            state = torch.load(self.path, weights_only=True, map_location=next(model.parameters()).device)
+        except Exception as error:  # torch's, pickle's and zipfile's own
+            aside = self.path.with_suffix(".damaged")
+            self.path.replace(aside)
+            why = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+            warnings.warn(
+                f"{self.path} is damaged ({why}); it was set aside as {aside.name}, and the run begins anew",
+                stacklevel=2,
+            )
+            return {}
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         return state["progress"]

@@ -60,6 +60,18 @@ def test_a_killed_run_continues_to_the_same_weights(tmp_path):
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("keep", [0, 100, -20])
+def test_a_truncated_snapshot_is_set_aside_and_the_run_begins_anew(tmp_path, keep):
+    whole, _ = run(3)
+    snapshot = Snapshot(tmp_path / "run.pt", every_seconds=0.0)
+    run(3, snapshot, stop_after=2)
+    snapshot.path.write_bytes(snapshot.path.read_bytes()[:keep])
+    with pytest.warns(UserWarning, match=r"run\.pt is damaged .*set aside as run\.damaged, and the run begins anew"):
+        again, history = run(3, snapshot)
+    assert len(history) == 3 and (tmp_path / "run.damaged").exists()
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in whole.state_dict().items())
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
     model = K2Model(CONFIG)
     with torch.no_grad():
