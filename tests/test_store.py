@@ -1,8 +1,10 @@
 """The store: computed once, whole or not at all, and again when what it depends on changes."""
 
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 from waiting import FAR
@@ -59,6 +61,55 @@ def test_what_a_kill_left_half_made_is_removed_and_made_again(artifacts):
     done = store.cached("corpus", make_file([]), key={}, root=artifacts)
     assert sorted(path.name for path in done.iterdir()) == ["store.json", "x.txt"]
     assert not any(path.name.startswith(".making") for path in (artifacts / "store").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda done: (done / "x.txt").write_text("mad!"), "x.txt has other bytes"),
+        (lambda done: (done / "x.txt").unlink(), "x.txt is missing"),
+        (lambda done: (done / "store.json").write_text("{"), "store.json cannot be read"),
+        (lambda done: (done / "store.json").unlink(), "store.json cannot be read"),
+    ],
+)
+def test_a_damaged_result_is_set_aside_by_name_and_made_again(artifacts, damage, words, monkeypatch):
+    calls = []
+    done = store.cached("base", make_file(calls), key={}, root=artifacts)
+    damage(done)
+    monkeypatch.setattr(store, "_checked", set())  # as in another process
+    with pytest.warns(
+        UserWarning, match=rf"{done} is damaged: {words}.*set aside as damaged-{done.name} and is made again"
+    ):
+        assert store.cached("base", make_file(calls), key={}, root=artifacts) == done
+    assert len(calls) == 2 and (done / "x.txt").read_text() == "made"
+    assert (done.parent / f"damaged-{done.name}").is_dir()
+
+
+def full(monkeypatch, error: Exception, free: int):
+    """Writing fails with `error` on a disk with `free` bytes left."""
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=free))
+
+    def make(folder):
+        (folder / "half.txt").write_text("half")
+        raise error
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("error", "free"), [(OSError(errno.ENOSPC, "x"), 10**8), (RuntimeError("unexpected pos 64"), 0)]
+)
+def test_a_full_disk_is_named_with_the_remedy_and_leaves_nothing(artifacts, monkeypatch, error, free):
+    with pytest.raises(
+        OSError, match=rf"the disk of {artifacts}/store is full .* set K2_ARTIFACTS to a folder elsewhere"
+    ):
+        store.cached("corpus", full(monkeypatch, error, free), key={}, root=artifacts)
+    assert [path.name for path in (artifacts / "store").iterdir()] == ["locks"]
+
+
+def test_another_failure_is_not_taken_for_a_full_disk(artifacts, monkeypatch):
+    with pytest.raises(RuntimeError, match="a bug"):
+        store.cached("corpus", full(monkeypatch, RuntimeError("a bug"), 10**9), key={}, root=artifacts)
 
 
 def test_two_processes_that_start_together_share_one_computation(artifacts):

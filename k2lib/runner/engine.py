@@ -20,6 +20,10 @@ START_TIMEOUT = 600  # seconds for a kernel to come up on a busy machine
 FILES = sys.platform == "linux" and len(tempfile.gettempdir()) <= 60
 
 
+class KernelEnded(RuntimeError):
+    """A cell asked the kernel to end."""
+
+
 class Watched(Engine):
     """Runs a notebook like papermill's own engine and keeps `watch` informed."""
 
@@ -29,9 +33,15 @@ class Watched(Engine):
             if "injected-parameters" not in cell.metadata.get("tags", []):
                 watch.current += 1
 
+        def cell_executed(cell, cell_index, execute_reply):
+            payload = execute_reply["content"].get("payload") or []
+            if any(one.get("source") == "ask_exit" for one in payload):
+                raise KernelEnded("quit() ended the kernel, so the cells after it did not run")
+
         limits = {"timeout": cell_timeout, "startup_timeout": START_TIMEOUT}
         quiet = {"extra_arguments": ["--log-level=ERROR"], "log": logging.getLogger("papermill")}
-        how = limits | quiet | {"kernel_name": kernel_name, "on_cell_execute": cell_executes}
+        how = limits | quiet | {"kernel_name": kernel_name}
+        how |= {"on_cell_execute": cell_executes, "on_cell_executed": cell_executed}
         with tempfile.TemporaryDirectory(prefix="k2-") as folder:  # else the sockets would lie beside the notebook
             sockets = {"transport": "ipc", "ip": f"{folder}/kernel"} if FILES else {}
             watch.client = PapermillNotebookClient(nb_man, config=Config({"KernelManager": sockets}), **how)

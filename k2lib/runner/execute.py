@@ -15,6 +15,7 @@ import nbformat
 
 from k2lib.report.ledger import ledger_path
 from k2lib.runner.plan import Step
+from k2lib.store import room
 
 
 class NotebookFailed(RuntimeError):
@@ -65,7 +66,8 @@ def execute(step: Step, cell_timeout: int, watch: Watch, environment: dict[str, 
     try:
         try:
             parameters = {"profile": step.profile, "seed": step.seed}
-            engine.run(step.path, running, parameters, cell_timeout, watch, environment)
+            with room(running):
+                engine.run(step.path, running, parameters, cell_timeout, watch, environment)
         except Exception as error:  # papermill, nbclient and jupyter_client each have their own
             raise NotebookFailed(step, watch.cell(), reason(error, cell_timeout)) from error
         _require_all_ran(step, nbformat.read(running, as_version=4), watch)

@@ -17,7 +17,8 @@ import nbformat
 
 from k2lib import closure, machine, profiles
 from k2lib.places import DATA, KERNELS, NOTEBOOKS, artifacts
-from k2lib.store import write_atomic
+from k2lib.report.ledger import Ledger, ledger_path
+from k2lib.store import sha256, write_atomic
 
 SETTINGS = ("K2_CORPUS", "K2_LLM_BASE_URL", "K2_LLM_MODEL")  # environment variables that decide results
 
@@ -52,22 +53,36 @@ class Step:
         return self.folder / f"{self.name}.done"
 
     def is_done(self) -> bool:
-        """Whether the last success was of exactly this fingerprint and its notebook is still there."""
-        return self.executed.exists() and self._marked().get("fingerprint") == self.fingerprint
+        """Whether the last success was of exactly this fingerprint, and what it left is still there as it was written."""
+        marked = self._marked()
+        if marked.get("fingerprint") != self.fingerprint or not self.executed.is_file():
+            return False
+        return marked.get("executed") == sha256(self.executed) and self._ledger_is_whole()
 
     def mark_done(self, seconds: float) -> None:
         """Records the success; the marker is written last, so it never vouches for a half-written result."""
-        write_atomic(self.marker, json.dumps({"fingerprint": self.fingerprint, "seconds": round(seconds, 1)}) + "\n")
+        done = {"fingerprint": self.fingerprint, "seconds": round(seconds, 1), "executed": sha256(self.executed)}
+        write_atomic(self.marker, json.dumps(done) + "\n")
 
     def last_seconds(self) -> float | None:
         """How long it took the last time here; None when it has not run."""
-        return self._marked().get("seconds")
+        seconds = self._marked().get("seconds")
+        return seconds if isinstance(seconds, int | float) and 0 <= seconds < float("inf") else None
 
     def _marked(self) -> dict:
         try:
-            return json.loads(self.marker.read_text())
-        except (OSError, ValueError):
+            marked = json.loads(self.marker.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
             return {}
+        return marked if isinstance(marked, dict) else {}
+
+    def _ledger_is_whole(self) -> bool:
+        """Whether the ledger, if it wrote one, can be read: a person may have written it anew since."""
+        path = ledger_path(self.name, self.profile)
+        try:
+            return not path.exists() or bool(Ledger.load(path))
+        except ValueError:
+            return False
 
 
 def steps(profile: str, folder: Path = NOTEBOOKS, seed: int = 0) -> list[Step]:

@@ -10,6 +10,7 @@ import pytest
 from waiting import FAR, until
 
 from k2lib import machine, profiles
+from k2lib.report.ledger import ledger_path
 from k2lib.runner import NotebookFailed, reproduce
 from k2lib.runner.execute import Watch, execute
 from k2lib.runner.plan import steps
@@ -111,6 +112,41 @@ def test_sys_exit_in_a_cell_is_a_failure(make):
     assert "sys.exit" in failure.error and failure.cell == "cell 2 of 3 (Part 0)"
 
 
+@pytest.mark.parametrize("leave", ["quit()", "exit", "x = 0; exit()"])
+def test_a_cell_that_ends_the_kernel_is_the_one_that_is_blamed(make, leave):
+    failure = fails(make("00_a", leave, "x = 1", "y = 1"))
+    assert failure.cell == "cell 2 of 4 (Part 0)" and "ended the kernel" in failure.error
+
+
+@pytest.mark.parametrize("which", ["executed", "marker", "ledger"])
+def test_what_was_damaged_since_is_run_again_and_not_up_to_date(make, artifacts, capsys, which):
+    path = make("00_a", "x = 1", finish=True)
+    assert run(path) == 0
+    step = steps("smoke", path.parent)[0]
+    file = {"ledger": ledger_path("00_a", "smoke")}.get(which) or getattr(step, which)
+    file.write_bytes(file.read_bytes()[:-9])
+    capsys.readouterr()
+    assert run(path) == 0
+    assert "00_a: done" in capsys.readouterr().out and nbformat.read(step.executed, as_version=4)
+
+
+@pytest.mark.parametrize("content", ["[]", "7", "null", "[" * 100_000, '{"fingerprint": 1, "seconds": "x"}'])
+def test_a_marker_that_is_none_counts_as_not_run(make, content):
+    path = make("00_a", "x = 1")
+    step = steps("smoke", path.parent)[0]
+    step.folder.mkdir(parents=True)
+    step.marker.write_text(content)
+    assert not step.is_done() and step.last_seconds() is None
+
+
+def test_a_full_disk_is_named_and_nothing_says_done(make, artifacts, capsys):
+    path = make("00_a", 'import errno\nraise OSError(errno.ENOSPC, "the disk of /x is full; set K2_ARTIFACTS")')
+    assert run(path) == 1
+    said = capsys.readouterr().out
+    assert "the disk of /x is full; set K2_ARTIFACTS" in said and "done in" not in said
+    assert not steps("smoke", path.parent)[0].is_done()
+
+
 def test_a_dead_kernel_is_a_failure(make):
     failure = fails(make("00_a", "import os; os.kill(os.getpid(), 9)", "x = 1"))
     assert "kernel died" in failure.error and failure.cell == "cell 2 of 3 (Part 0)"
@@ -200,6 +236,7 @@ def test_the_expected_time_survives_a_change_of_the_notebook(make, artifacts):
     path = make("00_a", "x = 1")
     step = steps("smoke", path.parent)[0]
     step.folder.mkdir(parents=True)
+    step.executed.write_text("{}")
     step.mark_done(12.3)
     make("00_a", "x = 2")
     assert steps("smoke", path.parent)[0].last_seconds() == 12.3
