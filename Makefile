@@ -5,6 +5,7 @@ PROFILE ?= laptop
 PYTHON ?= python3
 TORCH ?=
 NB ?=
+MINUTES ?= 1
 
 ifeq ($(CONDA_DEFAULT_ENV),k2lib)
 BIN := $(CONDA_PREFIX)/bin
@@ -14,7 +15,7 @@ endif
 READY := $(BIN)/.k2lib-ready
 export PATH := $(BIN):$(PATH)
 
-.PHONY: install reproduce read check test lab lint notebooks bands mutants constraints clean
+.PHONY: install reproduce read check test lab lint notebooks bands mutants fuzz constraints clean
 
 install: $(READY)
 
@@ -54,6 +55,10 @@ bands: $(READY)
 # Eighty one-line faults, planted one by one in a copy: which does no test notice? Half an hour.
 mutants: $(READY)
 	python ci/mutants.py
+
+# Mutated inputs against every place where the kit reads what it did not write; MINUTES for each of them.
+fuzz: $(READY)
+	K2_FUZZ_SECONDS=$$(( $(MINUTES) * 60 )) K2_FUZZ_SEED=$$(date +%s) python -m pytest -q -n auto -rP tests/fuzz
 
 constraints: $(READY)
 	python ci/constraints.py

@@ -44,6 +44,7 @@ class YaRN:
         plain = rope.get("attention_factor") is None and rope.get("truncate", True)
         say = "with an attention_factor of its own, or with truncate false, is not supported; remove the field"
         require(plain, f"YaRN {say}")
-        missing = sorted({"factor", "original_max_position_embeddings"} - set(rope))
+        given = {name: value for name, value in rope.items() if name in names and value is not None}
+        missing = sorted({"factor", "original_max_position_embeddings"} - set(given))
         require(not missing, f"rope_scaling lacks {', '.join(missing)}")
-        return cls(**{name: value for name, value in rope.items() if name in names and value is not None})
+        return cls(**given)

@@ -160,9 +160,10 @@ def _json_lines(file: Path) -> Iterator[str]:
         if not line.strip():
             continue
         place = f"{file}, line {number}"
+        written = _decode(line, place)
         try:
-            row = json.loads(_decode(line, place))
-        except (json.JSONDecodeError, RecursionError) as error:
+            row = json.loads(written)
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{place}: not JSON ({error}); mend or remove the line") from None
         text = next(
             (row[name] for name in TEXT_FIELDS if isinstance(row, dict) and isinstance(row.get(name), str)), None

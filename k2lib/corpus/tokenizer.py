@@ -98,8 +98,13 @@ class Tokenizer:
         return self._control["[PAD]"]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of plain text; never a control token."""
-        return self._engine.encode(text, add_special_tokens=False).ids
+        """Ids of plain text; never a control token. ValueError for what is no text, half a character among it."""
+        try:
+            return self._engine.encode(text, add_special_tokens=False).ids
+        except TypeError:
+            raise ValueError(
+                f"{text[:40]!a} is no text that can be encoded; remove half characters (lone surrogates)"
+            ) from None
 
     def encode_batch(self, texts: list[str]) -> list[list[int]]:
         return [e.ids for e in self._engine.encode_batch(texts, add_special_tokens=False)]

@@ -54,7 +54,7 @@ def segments(
         _turn(out, "system", "system", DEFAULT_SYSTEM)
     for message in messages:
         role = message.get("role")
-        if role not in OPENERS:
+        if not isinstance(role, str) or role not in OPENERS:
             raise ValueError(f"a message has the role {role!r}; choose one of {', '.join(OPENERS)}")
         name = message.get("name") or role
         if not isinstance(name, str):
@@ -126,6 +126,8 @@ def _turn(out: list[Segment], role: str, name: str, text: str) -> None:
 def _assistant(out: list[Segment], message: dict) -> None:
     out.append(Segment(_text(message), False, True))
     calls = message.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise ValueError(f"tool_calls is {type(calls).__name__}; give a list of calls")
     if calls:
         out.append(Segment(SECTION_BEGIN, True, True))
         for call in calls:

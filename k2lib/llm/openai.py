@@ -83,25 +83,28 @@ class OpenAIChat:
             raise ChatError(
                 f"{self.base_url} answered with {type(answer).__name__} and no choices; it is no chat endpoint"
             )
-        message = getattr(choices[0], "message", None)
+        message, finish = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
         content, calls = _text(getattr(message, "content", None)), self._calls(getattr(message, "tool_calls", None))
         if not (content or "").strip() and not calls:
-            raise ChatError(
-                f"{self.model} at {self.base_url} answered with neither text nor tool calls{_cut(choices[0])}"
-            )
+            cut = "; it was cut, so raise max_tokens" if finish == "length" else ""
+            raise ChatError(f"{self.model} at {self.base_url} answered with neither text nor tool calls{cut}")
         out = {"role": "assistant", "content": content or ""} | ({"tool_calls": calls} if calls else {})
-        usage = answer.usage
-        used = Usage(usage.prompt_tokens, usage.completion_tokens) if usage else Usage()
-        return Reply(out, choices[0].finish_reason or "stop", used, answer.model or self.model)
+        usage, name = getattr(answer, "usage", None), getattr(answer, "model", None)
+        counts = (getattr(usage, one, None) for one in ("prompt_tokens", "completion_tokens"))
+        used = Usage(*(count if type(count) is int else 0 for count in counts))
+        model = name if isinstance(name, str) and name else self.model
+        return Reply(out, finish if isinstance(finish, str) else "stop", used, model)
 
     def _calls(self, calls) -> list[dict]:
         out = []
-        for call in calls or []:
-            function = getattr(call, "function", None)
+        for call in calls if isinstance(calls, list) else []:
+            function, call_id = getattr(call, "function", None), getattr(call, "id", None)
             name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
-            if not isinstance(name, str) or not isinstance(arguments, str):
-                raise ChatError(f"{self.model} at {self.base_url} answered with a tool call without name or arguments")
-            out.append({"id": call.id, "type": "function", "function": {"name": name, "arguments": arguments}})
+            if not all(isinstance(part, str) for part in (call_id, name, arguments)):
+                raise ChatError(
+                    f"{self.model} at {self.base_url} answered with a tool call without id, name or arguments"
+                )
+            out.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
         return out
 
 
@@ -111,10 +114,6 @@ async def _closing(client):
         yield
     finally:
         await client.close()
-
-
-def _cut(choice) -> str:
-    return "; it was cut, so raise max_tokens" if choice.finish_reason == "length" else ""
 
 
 def _text(content) -> str | None:

@@ -44,6 +44,9 @@ class Snapshot:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".tmp")
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
-        torch.save(state, temporary)
-        temporary.replace(self.path)
+        try:
+            torch.save(state, temporary)
+            temporary.replace(self.path)
+        finally:
+            temporary.unlink(missing_ok=True)
         self._saved = time.monotonic()
