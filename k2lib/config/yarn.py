@@ -23,10 +23,12 @@ class YaRN:
         require(good, f"YaRN's original_max_position_embeddings is {length!r}; {say}")
         say = "a context can only be extended, so give a finite number of 1 or more"
         require(is_number(self.factor) and self.factor >= 1, f"YaRN's factor is {self.factor!r}; {say}")
-        for name in ("beta_fast", "beta_slow", "mscale", "mscale_all_dim"):
-            value, least = getattr(self, name), "of 0 or more" if name.startswith("mscale") else "above 0"
-            good = is_number(value) and (value > 0 or (value == 0 and name.startswith("mscale")))
-            require(good, f"YaRN's {name} is {value!r}; give a finite number {least}")
+        for name in ("beta_fast", "beta_slow"):
+            value = getattr(self, name)
+            require(is_number(value) and value > 0, f"YaRN's {name} is {value!r}; give a finite number above 0")
+        for name in ("mscale", "mscale_all_dim"):
+            value = getattr(self, name)
+            require(is_number(value) and 0 <= value <= 100, f"YaRN's {name} is {value!r}; give a number from 0 to 100")
         fast, slow = self.beta_fast, self.beta_slow
         require(fast >= slow, f"YaRN's beta_fast is {fast}, below beta_slow, {slow}; exchange them")
 

@@ -141,6 +141,7 @@ def test_what_cannot_be_built_is_refused_in_a_sentence(change, sentence):
         ({"rope_scaling": RELEASED["rope_scaling"] | {"beta_fast": 0}}, "YaRN's beta_fast is 0; give a finite"),
         ({"rope_scaling": RELEASED["rope_scaling"] | {"beta_slow": 2}}, "beta_fast is 1.0, below beta_slow, 2"),
         ({"rope_scaling": RELEASED["rope_scaling"] | {"mscale": -1}}, "YaRN's mscale is -1"),
+        ({"rope_scaling": RELEASED["rope_scaling"] | {"mscale_all_dim": 1e308}}, "YaRN's mscale_all_dim is 1e+308"),
         ({"rope_theta": None}, "rope_theta is None; give a finite number"),
         ({"eos_token_id": []}, "eos_token_id is an empty list"),
         ({"eos_token_id": ["x"]}, "eos_token_id is 'x'; give an integer"),
