@@ -105,7 +105,7 @@ class _Chance:
 
 
 def _random_states(where: torch.device) -> list[Tensor]:
-    own = [] if where.type == machine.HOST.type else [torch.get_device_module(where).get_rng_state(where)]
+    own = [torch.get_device_module(where).get_rng_state(where)] if where.type == machine.GPU else []
     return [torch.get_rng_state(), *own]
 
 

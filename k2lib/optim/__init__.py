@@ -2,6 +2,6 @@
 
 from k2lib.optim.muonclip import MuonClip
 from k2lib.optim.newton_schulz import newton_schulz
-from k2lib.optim.qk_clip import QKClip
+from k2lib.optim.qk_clip import QKClip, QKPart
 
-__all__ = ["MuonClip", "QKClip", "newton_schulz"]
+__all__ = ["MuonClip", "QKClip", "QKPart", "newton_schulz"]

@@ -9,13 +9,16 @@ forgets magnitudes it would keep receiving full-sized updates from stale directi
 whose gradient is exactly zero is therefore left alone in that step, weight decay included; its momentum fades on.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from k2lib.optim.groups import Rules, places, summary
 from k2lib.optim.newton_schulz import newton_schulz
 from k2lib.optim.qk_clip import HeadReport, QKClip, attention_modules, forget
 
@@ -45,11 +48,13 @@ class MuonClip(torch.optim.Optimizer):
         ns_dtype: torch.dtype | None = None,
         qk_clip: QKClip | None = None,
     ):
-        for name, value in (("lr", lr), ("weight_decay", weight_decay)):
-            if not value >= 0:
-                raise ValueError(f"{name} is {value}; it cannot be negative")
+        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("eps", eps)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; give a finite number that is not negative")
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum is {momentum}; choose a value in [0, 1), such as 0.95")
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"betas are {betas}; choose two values in [0, 1), such as (0.9, 0.95)")
         defaults = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "betas": betas, "eps": eps}
         defaults |= {"ns_steps": ns_steps, "coefficients": coefficients, "algorithm": "muon", "blocks": 1}
         defaults["fused"] = True  # AdamW's steps live, and are loaded, where the parameters are
@@ -57,41 +62,66 @@ class MuonClip(torch.optim.Optimizer):
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
         self.attention: dict[str, nn.Module] = {}  # what the clip acts on, by name
+        self._summary = "made from groups of your own"
 
     @classmethod
-    def for_model(cls, model: nn.Module, lr: float, *, tau: float | None = 100.0, **settings) -> "MuonClip":
-        """Groups for `model`: matrices and expert stacks on Muon; embeddings, LM head, norms and biases on AdamW.
+    def for_model(
+        cls,
+        model: nn.Module,
+        lr: float,
+        *,
+        tau: float | None = 100.0,
+        rules: Rules | None = None,
+        qk_clip: QKClip | None = None,
+        group: "dist.ProcessGroup | str | None" = "world",
+        **settings,
+    ) -> "MuonClip":
+        """Hidden matrices and stacks of them on Muon; embeddings, head, positions, convolutions, norms and biases on AdamW.
 
-        tau=None leaves the clip out: plain Muon.
+        `rules` overrule that by name, `summary()` tells where everything is. The clip acts on the model's own attention, at
+        `tau`; `qk_clip` is one that was made by `QKClip.attach`; tau=None leaves it out: plain Muon. Maxima are shared over
+        `group`, all ranks where processes were initialised; None shares nothing, as when ranks hold other layers.
         """
-        embeddings = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding)}  # a tied head is among them
-        groups: dict[tuple[str, int], list] = defaultdict(list)
-        for name, parameter in model.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            head = name.split(".")[-2:-1] == ["lm_head"]
-            matrix = parameter.ndim in (2, 3) and id(parameter) not in embeddings and not head
-            blocks = 2 if matrix and name.endswith("gate_up_proj") else 1
-            groups["muon" if matrix else "adamw", blocks].append((name, parameter))
+        found, groups = places(model, rules), defaultdict(list)
+        for place in found:
+            groups[place.algorithm, place.blocks].append((place.name, place.parameter))
+        if not groups:
+            raise ValueError("no parameter of this model requires a gradient; there is nothing to optimise")
         described = [
             {"params": params, "algorithm": algorithm, "blocks": blocks}
             for (algorithm, blocks), params in groups.items()
         ]
-        optimizer = cls(described, lr, qk_clip=None if tau is None else QKClip(tau), **settings)
-        optimizer.attention = {} if tau is None else attention_modules(model)
+        if tau is not None and qk_clip is None:
+            shared = dist.is_available() and dist.is_initialized()
+            qk_clip = QKClip(tau, (dist.group.WORLD if shared else None) if group == "world" else group)
+        optimizer = cls(described, lr, qk_clip=None if tau is None else qk_clip, **settings)
+        optimizer.attention = {} if tau is None else qk_clip.attached or attention_modules(model)
+        optimizer._summary = summary(found)
         return optimizer
 
+    def summary(self) -> str:
+        """A table of the parameters: name, shape, who optimises it, why. Of an optimizer that `for_model` made."""
+        return self._summary
+
     def add_param_group(self, param_group: dict) -> None:
-        """ValueError for an unknown algorithm, or a parameter that is no stack of `blocks` matrices in a Muon group."""
+        """ValueError for an unknown key or algorithm, or a parameter that its algorithm cannot optimise."""
+        unknown = set(param_group) - set(self.defaults) - {"params", "param_names", "initial_lr"}
+        if unknown:
+            known = ", ".join(sorted(self.defaults))
+            raise ValueError(f"a group has the unknown key {sorted(unknown)[0]!r}; known are params and {known}")
         super().add_param_group(param_group)
         group = self.param_groups[-1]
         algorithm, blocks = group["algorithm"], group["blocks"]
         if algorithm not in ("muon", "adamw"):
             raise ValueError(f"algorithm {algorithm!r} is unknown; choose 'muon' for matrices or 'adamw' for the rest")
         for name, parameter in _named(group):
+            shape = tuple(parameter.shape)
+            if parameter.numel() == 0 or not parameter.is_floating_point() or parameter.layout != torch.strided:
+                kind = "empty" if parameter.numel() == 0 else f"{parameter.layout}, {parameter.dtype}"
+                raise ValueError(f"{name} {shape} is {kind}; only dense real parameters can be optimised, leave it out")
             if algorithm == "muon" and (parameter.ndim not in (2, 3) or parameter.shape[-2] % blocks):
                 raise ValueError(
-                    f"{name} {tuple(parameter.shape)} is no stack of matrices with rows in {blocks} equal "
+                    f"{name} {shape} is no stack of matrices with rows in {blocks} equal "
                     "blocks; put it into a group with algorithm='adamw', or choose blocks that fit"
                 )
 
@@ -172,6 +202,11 @@ class MuonClip(torch.optim.Optimizer):
                     f"the gradient of {name} is not finite; nothing was changed. Skip this batch, "
                     "or lower the learning rate"
                 )
+
+    def __getstate__(self) -> dict:
+        """For pickle and deepcopy: torch's own would leave out all that is not a group."""
+        own = {name: self.__dict__[name] for name in ("ns_dtype", "qk_clip", "attention", "_summary")}
+        return super().__getstate__() | own
 
     def state_dict(self) -> dict:
         return super().state_dict() | ({"qk_clip": self.qk_clip.state_dict()} if self.qk_clip else {})

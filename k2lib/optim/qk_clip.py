@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from k2lib.model.attention import QKPart
+from k2lib.optim import foreign
 from k2lib.optim.rescale import rescale_heads
 
 UNSEEN = -torch.inf  # the maximum of a module that did not run; neutral in a maximum over ranks
@@ -45,8 +47,22 @@ class QKClip:
         if not tau > 0:
             raise ValueError(f"tau is {tau}; the threshold of QK-Clip must be positive (the paper uses 100)")
         self.tau, self.group = tau, group
+        self.attached: dict[str, nn.Module] = {}  # what `step()` acts on, if `attach` found it
         self.ever_clipped: dict[str, Tensor] = {}
         self.report: dict[str, HeadReport] = {}
+
+    @classmethod
+    def attach(
+        cls, model: nn.Module, tau: float = 100.0, *, example: object = None, group: dist.ProcessGroup | None = None
+    ) -> "QKClip":
+        """A clip for any model whose attention calls `scaled_dot_product_attention`, or is `nn.MultiheadAttention`.
+
+        It watches training forwards from now on; `step()` clips. `example` is what the model is called with once, to find the
+        weights (see `k2lib.optim.foreign.watch`). ValueError says why a model cannot be clipped, as with normalised queries.
+        """
+        clip = cls(tau, group)
+        clip.attached = foreign.watch(model, example)
+        return clip
 
     @property
     def heads_ever_clipped(self) -> int:
@@ -54,13 +70,20 @@ class QKClip:
         return sum(int(heads.sum()) for heads in self.ever_clipped.values())
 
     @torch.no_grad()
-    def step(self, model: nn.Module | Mapping[str, nn.Module]) -> dict[str, HeadReport]:
+    def step(self, model: nn.Module | Mapping[str, nn.Module] | None = None) -> dict[str, HeadReport]:
         """Scale the heads above τ of a model (or of its attention modules by name) and clear the maxima.
+
+        Without `model`, those that `attach` found.
 
         A module without a maximum (no training forward since the last step) is left alone. ValueError if there is no
         attention module; FloatingPointError, before any weight changes, for a maximum that is not finite.
         """
+        model = self.attached if model is None else model
         modules = attention_modules(model) if isinstance(model, nn.Module) else model
+        if not modules:
+            raise ValueError(
+                "there is no attention to clip; give the model, or make the clip with QKClip.attach(model)"
+            )
         return self.clip(modules, self.maxima(modules))
 
     @torch.no_grad()
@@ -137,7 +160,7 @@ def _local(module: nn.Module) -> Tensor:
     return torch.full((max(part.heads for part in parts),), UNSEEN, device=parts[0].weight.device)
 
 
-def _factors(parts: list, gamma: Tensor) -> list[Tensor]:
+def _factors(parts: list[QKPart], gamma: Tensor) -> list[Tensor]:
     """Each part's share of γ [H]; parts of fewer than H heads are the keys of groups of heads."""
     excess = torch.ones_like(gamma)  # [H] what a shared key took beyond a head's own share; its query gives it back
     shared = {}

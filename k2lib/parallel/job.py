@@ -54,7 +54,7 @@ def main(job: dict) -> None:
         return (Batch.from_sequences(rows).to(where) for rows in sequences)
 
     # fp32: bf16 would turn differences in the last bit of a sum over processes into visible ones
-    optimizer = MuonClip.for_model(model, lr=job["lr"], ns_dtype=torch.float32)
+    optimizer = MuonClip.for_model(model, lr=job["lr"], group=None, ns_dtype=torch.float32)
     gradients = under(Policy(**job["policy"]), gradients)
     history = train(model, optimizer, batches, steps=job["steps"], lr_at=lambda _: job["lr"], gradients=gradients)
     if rank == 0:
