@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from k2lib.model.attention import QKPart
+from k2lib.optim.rescale import is_sharded
 from k2lib.optim.trace import CannotClip, Rows, rows_of
 
 CHUNK = 256  # queries whose logits exist at once
@@ -29,13 +30,14 @@ def watch(model: nn.Module, example: object = None) -> "dict[str, nn.Module | Wa
     or none is found.
     """
     found: dict[str, nn.Module | Watched] = {n: m for n, m in model.named_modules() if hasattr(m, "qk_parts")}
-    found |= {
-        name: _own_of_pytorch(name, m) for name, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)
-    }
+    owners = {id(p): (module, own) for module in model.modules() for own, p in module.named_parameters(recurse=False)}
+    own = {name: m for name, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
+    rows = {name: (m, _own_of_pytorch(name, m)) for name, m in own.items()}
     if example is None and hasattr(model, "get_input_embeddings"):
         example = torch.arange(SEEN, device=next(model.parameters()).device)[None]
     if example is not None:
-        found |= {name: Watched(module, rows) for name, (module, rows) in _traced(model, example).items()}
+        rows |= _traced(model, example)
+    found |= {name: Watched(name, module, these, owners) for name, (module, these) in rows.items()}
     if not found:
         raise CannotClip(
             "no attention was found: it must call scaled_dot_product_attention (for a Hugging Face model, load it with "
@@ -44,7 +46,7 @@ def watch(model: nn.Module, example: object = None) -> "dict[str, nn.Module | Wa
     return found
 
 
-def _own_of_pytorch(name: str, module: nn.MultiheadAttention) -> "Watched":
+def _own_of_pytorch(name: str, module: nn.MultiheadAttention) -> list[Rows]:
     if module.bias_k is not None or module.add_zero_attn:
         raise CannotClip(f"{name}: a bias or a zero is added to its keys, which no scaling of weights reaches")
     heads, size = module.num_heads, module.head_dim
@@ -54,7 +56,7 @@ def _own_of_pytorch(name: str, module: nn.MultiheadAttention) -> "Watched":
         parts.append(Rows(weight, heads, first, size, size, 0.5))
         if module.in_proj_bias is not None:
             parts.append(Rows(module.in_proj_bias, heads, place * width, size, size, 0.5))
-    return Watched(module, parts)
+    return parts
 
 
 def _traced(model: nn.Module, example: object) -> dict[str, tuple[nn.Module, list[Rows]]]:
@@ -108,8 +110,9 @@ class _Tracing(TorchFunctionMode):
 class Watched:
     """One attention module with what QK-Clip asks of it: `max_logits` and `qk_parts()`."""
 
-    def __init__(self, module: nn.Module, parts: list[Rows]):
-        self.module, self.parts = module, parts
+    def __init__(self, name: str, module: nn.Module, rows: list[Rows], owners: dict[int, tuple[nn.Module, str]]):
+        self.name, self.module = name, module
+        self.rows = [(*owners[id(one.parameter)], one) for one in rows]  # by owner: wrappers exchange parameters
         self.max_logits: Tensor | None = None  # [H] fp32, of training forwards since it was cleared
         self._mode: _Watch | None = None
         self._hooks = [
@@ -118,7 +121,13 @@ class Watched:
         ]
 
     def qk_parts(self) -> list[QKPart]:
-        return [rows.part() for rows in self.parts]
+        """CannotClip if the parameters have been sharded since."""
+        parameters = [getattr(owner, own) for owner, own, _ in self.rows]
+        if any(is_sharded(parameter) for parameter in parameters):
+            raise CannotClip(
+                f"{self.name}: its parameters are sharded (DTensor), which QK-Clip supports for K2Model only; use DDP"
+            )
+        return [one.part(parameter) for parameter, (_, _, one) in zip(parameters, self.rows, strict=True)]
 
     def remember(self, largest: Tensor) -> None:
         self.max_logits = largest if self.max_logits is None else torch.maximum(self.max_logits, largest)

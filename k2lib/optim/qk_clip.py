@@ -93,6 +93,8 @@ class QKClip:
         Cleared, because they belong to a step that cannot be taken: the weights have not moved, so the next forward
         pass measures them again, and one bad batch does not stop all steps after it.
         """
+        for module in modules.values():
+            module.qk_parts()  # what cannot be clipped says so before any weight moves
         local = [_local(module) for module in modules.values()]
         if not local:
             return {}

@@ -34,9 +34,9 @@ class Rows:
     exponent: float
     transposed: bool = False
 
-    def part(self) -> QKPart:
-        """The same as a view of the parameter as it is now."""
-        data = self.parameter.detach()
+    def part(self, parameter: Tensor) -> QKPart:
+        """These rows as a view of `parameter`, what the one that was traced is now."""
+        data = parameter.detach()
         data = data.t() if self.transposed else data
         begin = min(self.first, len(data) - self.heads * self.stride)
         start = self.first - begin
