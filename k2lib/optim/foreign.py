@@ -175,12 +175,13 @@ def largest_logits(q: Tensor, k: Tensor, scale: float, causal: bool, mask: Tenso
     largest = q.new_full((heads,), -torch.inf, dtype=torch.float32)
     for start in range(0, length, CHUNK):
         end = min(start + CHUNK, length)
-        logits = (q[..., start:end, :] @ k.transpose(-2, -1)).float() * scale
+        width = min(end, k.shape[-2]) if causal else k.shape[-2]  # keys beyond the chunk are hidden from all of it
+        logits = (q[..., start:end, :] @ k[..., :width, :].transpose(-2, -1)).float() * scale
         if causal:
-            hidden = torch.ones(end - start, k.shape[-2], dtype=torch.bool, device=q.device).triu(start + 1)
+            hidden = torch.ones(end - start, width, dtype=torch.bool, device=q.device).triu(start + 1)
             logits = logits.masked_fill(hidden, -torch.inf)
         if mask is not None:
-            rows = mask[..., start:end, :] if mask.shape[-2] > 1 else mask
+            rows = (mask[..., start:end, :] if mask.shape[-2] > 1 else mask)[..., :width]
             logits = logits.masked_fill(~rows, -torch.inf) if rows.dtype == torch.bool else logits + rows
         largest = torch.maximum(largest, logits.flatten(-2).amax(-1).view(-1, heads).amax(0))
     return largest

@@ -137,7 +137,8 @@ class QKClip:
         return {"tau": self.tau, "ever_clipped": dict(self.ever_clipped)}
 
     def load_state_dict(self, state: dict) -> None:
-        self.tau, self.ever_clipped = state["tau"], dict(state["ever_clipped"])
+        """Which heads were ever clipped; τ stays that of the constructor, so that a resumed run may choose another."""
+        self.ever_clipped = dict(state["ever_clipped"])
 
 
 def attention_modules(model: nn.Module) -> dict[str, nn.Module]:

@@ -157,6 +157,9 @@ def test_state_survives_a_save_with_weights_only():
     steps(resumed, other, 2, 2)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert other.qk_clip.ever_clipped.keys() == optimizer.qk_clip.ever_clipped.keys()
+    another = MuonClip.for_model(resumed, lr=0.05, tau=7.0)
+    another.load_state_dict(saved["optimizer"])
+    assert another.qk_clip.tau == 7.0 and another.qk_clip.heads_ever_clipped > 0
 
 
 def logits(model, tokens):
