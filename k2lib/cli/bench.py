@@ -6,6 +6,7 @@ NAMES = {
     "model": "a training step",
     "decode": "decoding",
     "memory": "bytes kept for the backward pass, and the time of a step",
+    "optim": "an optimizer's step",
     "kernels": "the raw kernels, on a GPU",
 }  # files of k2lib/bench/
 

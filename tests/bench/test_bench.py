@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from k2lib.bench import decode, kernels, memory, model
+from k2lib.bench import decode, kernels, memory, model, optim
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
 from k2lib.cuda import fp8, moe, norm
@@ -21,11 +21,13 @@ SMALL = SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2}
 @pytest.fixture(autouse=True)
 def small(monkeypatch, artifacts):
     """Sizes that take a second."""
-    for module in (model, decode, memory):
+    for module in (model, decode, memory, optim):
         monkeypatch.setattr(module, "CONFIG", SMALL)
     for name, value in {"SEQUENCES": 2, "PROMPT": 8, "NEW": 4}.items():
         monkeypatch.setattr(decode, name, value)
-    for module in (model, memory):
+    monkeypatch.setattr(optim, "SQUARE", (3, 32, 32))
+    monkeypatch.setattr(optim, "EXPERTS", (2, 4, 32, 16))
+    for module in (model, memory, optim):
         monkeypatch.setattr(module, "BATCH", 2)
         monkeypatch.setattr(module, "LENGTH", 16)
 
@@ -42,6 +44,30 @@ def test_a_training_step_is_timed_beside_the_peers(capsys):
     assert list(found["seconds"]) == ["k2lib", "transformers", "transformers, eager attention"]
     assert found["extra"]["k2lib"]["share of the GEMM rate"] > 0
     assert found["provenance"]["versions"]["transformers"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_an_optimizers_step_is_timed_beside_the_peers_and_what_the_clip_costs(dtype, capsys):
+    found = optim.run(dtype, rounds=2)
+    muon = [name for name in found["seconds"] if name == "torch.optim.Muon"]
+    assert bool(muon) == (dtype == "bfloat16") and next(iter(found["seconds"])) == "k2lib MuonClip"
+    assert 0 < found["extra"]["k2lib MuonClip"]["QK-Clip's share of a step"] < 1
+    assert found["extra"]["k2lib MuonClip"]["share of the GEMM rate"] > 0
+    assert "GFLOP" in capsys.readouterr().out
+
+
+def test_the_peers_get_the_same_matrices_and_move_them_as_we_do():
+    stacks = [torch.nn.Parameter(torch.randn(3, 32, 16)), torch.nn.Parameter(torch.randn(16, 32))]
+    for stack in stacks:
+        stack.grad = torch.randn_like(stack)
+    ways, before = optim._muons(stacks), [p.detach().clone() for p in stacks]
+    peers = ways["torch.optim.Muon"].__self__
+    optim.MuonClip(stacks, lr=1e-4, ns_dtype=torch.bfloat16).step()
+    ways["torch.optim.Muon"]()
+    moved = torch.cat([(p.detach() - b).flatten() for p, b in zip(stacks, before, strict=True)])
+    theirs = torch.cat([p.detach().flatten() for group in peers.param_groups for p in group["params"]])
+    start = torch.cat([b.flatten() for b in before])
+    assert (theirs - start - moved).norm() < 0.05 * moved.norm()
 
 
 def test_the_frontier_has_every_policy_and_every_way_of_the_peers(capsys):
