@@ -18,7 +18,7 @@ from k2lib.places import ROOT, artifacts
 from k2lib.publish import html, table
 from k2lib.runner.bar import Bar, clock
 from k2lib.runner.estimate import seconds
-from k2lib.runner.execute import NotebookFailed, Watch, execute
+from k2lib.runner.execute import NotebookFailed, Watch, execute, warnings_of
 from k2lib.runner.plan import NOTEBOOKS, Step, chosen, steps
 
 LONG = 2 * 3600  # seconds from which a person should know beforehand
@@ -117,7 +117,11 @@ def _run(step: Step, cell_timeout: int, bar: Bar, environment: dict[str, str]) -
     seconds = time.monotonic() - started
     step.mark_done(seconds)
     bar.finished(step, seconds)
-    bar.say(f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}")
+    bar.say(
+        "\n".join(
+            [f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}", *("     " + w for w in warnings_of(step))]
+        )
+    )
 
 
 def _explain(failure: NotebookFailed) -> str:

@@ -81,6 +81,14 @@ def execute(step: Step, cell_timeout: int, watch: Watch, environment: dict[str, 
     running.replace(step.executed)
 
 
+def warnings_of(step: Step) -> list[str]:
+    """What the executed notebook warned of, such as a damaged result that was made again."""
+    notebook = nbformat.read(step.executed, as_version=4)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    text = "".join(output.text for output in outputs if output.output_type == "stream" and output.name == "stderr")
+    return list(dict.fromkeys(re.findall(r"UserWarning: (.+)", text)))
+
+
 def check_parameters(step: Step, notebook: nbformat.NotebookNode) -> None:
     """ValueError unless the notebook takes the parameter `profile`: papermill would only warn and run the default."""
     cells = [cell.source for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]

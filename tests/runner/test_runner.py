@@ -130,6 +130,12 @@ def test_what_was_damaged_since_is_run_again_and_not_up_to_date(make, artifacts,
     assert "00_a: done" in capsys.readouterr().out and nbformat.read(step.executed, as_version=4)
 
 
+def test_what_a_notebook_warned_of_is_said_on_the_terminal(make, capsys):
+    assert run(make("00_a", 'import warnings\nwarnings.warn("x is damaged: it was set aside")')) == 0
+    said = capsys.readouterr().out
+    assert "00_a: done in" in said and "     x is damaged: it was set aside\n" in said
+
+
 @pytest.mark.parametrize("content", ["[]", "7", "null", "[" * 100_000, '{"fingerprint": 1, "seconds": "x"}'])
 def test_a_marker_that_is_none_counts_as_not_run(make, content):
     path = make("00_a", "x = 1")
