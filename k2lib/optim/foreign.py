@@ -33,10 +33,15 @@ def watch(model: nn.Module, example: object = None) -> "dict[str, nn.Module | Wa
     owners = {id(p): (module, own) for module in model.modules() for own, p in module.named_parameters(recurse=False)}
     own = {name: m for name, m in model.named_modules() if isinstance(m, nn.MultiheadAttention)}
     rows = {name: (m, _own_of_pytorch(name, m)) for name, m in own.items()}
-    if example is None and hasattr(model, "get_input_embeddings"):
-        example = torch.arange(SEEN, device=next(model.parameters()).device)[None]
     if example is not None:
         rows |= _traced(model, example)
+    elif hasattr(model, "get_input_embeddings"):
+        tokens = torch.arange(SEEN, device=next(model.parameters()).device)[None]
+        try:
+            rows |= _traced(model, tokens)
+        except (TypeError, AttributeError, RuntimeError) as error:
+            say = "give an example of what it is called with"
+            raise CannotClip(f"the model cannot be called with token ids alone ({str(error)[:120]}); {say}") from error
     found |= {name: Watched(name, module, these, owners) for name, (module, these) in rows.items()}
     if not found:
         raise CannotClip(

@@ -55,6 +55,8 @@ def rows_of(name: str, q: Tensor, k: Tensor) -> list[Rows]:
         raise CannotClip(f"{name}: queries come from {len(queries)} products; only one can be scaled")
     shared = _shared_dimensions(k, keys)
     own = [i for i in range(q.shape[-1]) if i not in shared]
+    _require_scaling(name, "queries", q, queries, list(range(q.shape[-1])))
+    _require_scaling(name, "keys", k, keys, own)
     if shared:  # latent attention: what the heads share stays, so the queries that meet it carry all of γ
         parts = _rows(name, q, queries, own, 0.5) + _rows(name, q, queries, sorted(shared), 1.0)
     else:
@@ -86,6 +88,18 @@ def _sources(name: str, what: str, tensor: Tensor) -> list[list[nn.Parameter]]:
     return found
 
 
+def _require_scaling(name: str, what: str, tensor: Tensor, sources: list, dimensions: list[int]) -> None:
+    """CannotClip unless these dimensions grow as the parameters do: by Euler, ⟨∂f/∂W, W⟩ = f for what is of degree one in W."""
+    parameters, close = [p for source in sources for p in source], 1e-3 if tensor.dtype == torch.float32 else 3e-2
+    for head in range(tensor.shape[1]):
+        values = tensor[:, head][..., dimensions]
+        terms = [(_gradient(values, p, head) * p).detach() for p in parameters]
+        found, size = sum(t.sum() for t in terms), sum(t.abs().sum() for t in terms)
+        if abs(found - (values * _direction(values, head)).sum()) > close * size:
+            why = "something is added to them afterwards, or a function bends them"
+            raise CannotClip(f"{name}: its {what} do not grow as the weights that they come from ({why})")
+
+
 def _leaf(node) -> nn.Parameter | None:
     """The parameter behind casts and transpositions; None for an activation."""
     for _ in range(5):
@@ -113,17 +127,21 @@ def _reached(tensor: Tensor, parameter: nn.Parameter, dimensions: list[int]) -> 
     """Of each head the rows and the columns of a parameter that reach its `dimensions`: where its gradient is not zero."""
     found = []
     for head in range(tensor.shape[1]):
-        size = _gradient(tensor[:, head][..., dimensions], parameter, head)
+        size = _gradient(tensor[:, head][..., dimensions], parameter, head).abs()
         flat = size.unsqueeze(1) if size.ndim == 1 else size
         found.append(tuple(flat.sum(1 - dim).nonzero().flatten().tolist() for dim in range(2)))
     return found
 
 
 def _gradient(values: Tensor, parameter: nn.Parameter, seed: int) -> Tensor:
-    """|∂/∂parameter| of the values in a random direction."""
-    direction = torch.randn(values.shape, generator=torch.Generator().manual_seed(seed)).to(values)
-    (gradient,) = torch.autograd.grad((values * direction).sum(), parameter, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(parameter) if gradient is None else gradient.abs()
+    """∂/∂parameter of the values in a random direction."""
+    aim = (values * _direction(values, seed)).sum()
+    (gradient,) = torch.autograd.grad(aim, parameter, retain_graph=True, allow_unused=True)
+    return torch.zeros_like(parameter) if gradient is None else gradient
+
+
+def _direction(values: Tensor, seed: int) -> Tensor:
+    return torch.randn(values.shape, generator=torch.Generator().manual_seed(seed)).to(values)
 
 
 def _regular(name: str, parameter: nn.Parameter, by_head: list, exponent: float) -> Rows:

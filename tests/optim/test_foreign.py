@@ -142,14 +142,19 @@ def test_a_model_that_attends_otherwise_is_told_how_to():
 class Bare(nn.Module):
     """An attention that nobody knows: fused, by its own names, three inputs."""
 
-    def __init__(self, strange=False):
+    def __init__(self, strange=""):
         super().__init__()
         self.everything, self.strange = nn.Linear(32, 96), strange
+        self.offset = nn.Parameter(torch.ones(4, 1, 8))
 
     def forward(self, x, mask, *, scale):
         q, k, v = self.everything(x).view(*x.shape[:2], 4, 3, 8).permute(3, 0, 2, 1, 4)
-        if self.strange:
+        if self.strange == "mixed":
             q = q + q.roll(1, dims=1)
+        if self.strange == "bent":
+            q = q.tanh()
+        if self.strange == "moved":
+            k = k + self.offset
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale)
 
 
@@ -162,8 +167,25 @@ def test_an_unknown_module_is_found_by_an_example_and_a_strange_one_refused():
     q, k, _ = model.everything(x).view(2, 6, 4, 3, 8).permute(3, 0, 2, 1, 4)
     torch.testing.assert_close(clip.attached[""].max_logits, (q @ k.mT * 0.3 + mask).amax((0, 2, 3)))
     assert (clip.step()[""].gamma < 1).all()
-    with pytest.raises(ValueError, match=r"the model: the rows of its heads in .* follow no regular pattern"):
-        QKClip.attach(Bare(strange=True), example={"x": x, "mask": mask, "scale": 0.3})
+    grow = "do not grow as the weights that they come from"
+    for strange, words in {
+        "mixed": r"the rows of its heads in .* follow no regular pattern",
+        "bent": f"its queries {grow}",
+        "moved": f"its keys {grow}",
+    }.items():
+        with pytest.raises(ValueError, match=f"the model: {words}"):
+            QKClip.attach(Bare(strange), example={"x": x, "mask": mask, "scale": 0.3})
+
+
+def test_a_model_that_needs_more_than_tokens_is_told_to_give_an_example():
+    class Two(LlamaForCausalLM):
+        def forward(self, input_ids, second):
+            return super().forward(input_ids + second)
+
+    model = Two(LlamaConfig(**GROUPED))
+    with pytest.raises(ValueError, match=r"cannot be called with token ids alone .*; give an example"):
+        QKClip.attach(model)
+    assert len(QKClip.attach(model, example=(TOKENS, TOKENS * 0)).attached) == 2
 
 
 @pytest.mark.parametrize("need_weights", [True, False])

@@ -106,7 +106,7 @@ def test_it_works_beside_any_optimizer_and_counts_the_heads():
     assert clip.heads_ever_clipped == int(clip.report[""].ever_clipped.sum())
     restored = QKClip(tau=100.0)
     restored.load_state_dict(clip.state_dict())
-    assert restored.tau == 0.5 and restored.heads_ever_clipped == clip.heads_ever_clipped
+    assert restored.tau == 100.0 and restored.heads_ever_clipped == clip.heads_ever_clipped
 
 
 @pytest.mark.parametrize("where", ["maximum", "gradient"])
