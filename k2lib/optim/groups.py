@@ -97,6 +97,12 @@ def _tables(model: nn.Module) -> dict[int, str]:
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is not None and getattr(head, "weight", None) is not None:
         found.setdefault(id(head.weight), "the output head")
+    for (
+        name,
+        module,
+    ) in model.named_modules():  # also of a pipeline's last stage, which has no embedding to compare with
+        if isinstance(module, nn.Linear) and "lm_head" in name.split("."):
+            found.setdefault(id(module.weight), "the output head")
     vocabularies = [m.weight.shape for m in model.modules() if isinstance(m, nn.Embedding)]
     if vocabularies:
         largest = max(vocabularies)

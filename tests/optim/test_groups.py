@@ -58,6 +58,13 @@ def test_a_hidden_layer_as_wide_as_the_vocabulary_is_no_head():
     assert found["up.weight"] == ("muon", 1) and found["out.weight"] == ("adamw", 1)
 
 
+def test_the_head_of_a_stage_without_an_embedding_is_one():
+    model = K2Model(TINY)
+    model.embed_tokens = None
+    assert where(model)["lm_head.weight"] == ("adamw", 1)
+    assert where(nn.ModuleDict({"lm_head": nn.Sequential(nn.Linear(8, 99))}))["lm_head.0.weight"] == ("adamw", 1)
+
+
 @pytest.mark.parametrize(
     ("model", "adamw"),
     [
