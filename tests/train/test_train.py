@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
     model = K2Model(CONFIG)
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="step 0"):
+    with pytest.raises(FloatingPointError, match="step 0: the loss is nan"):
         train(model, MuonClip.for_model(model, lr=1e-2), counting, steps=1, lr_at=lambda step: 1e-2)
 
 
