@@ -10,15 +10,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
-FUSED = {
-    "qkv": 3,
-    "query_key_value": 3,
-    "in_proj": 3,
-    "c_attn": 3,
-    "gate_up_proj": 2,
-}  # by a part of the name: equal blocks of rows
+# Parts of names: of fused projections, with the equal blocks in their rows; of learned positions and tokens; of heads.
+FUSED = {"qkv": 3, "query_key_value": 3, "in_proj": 3, "c_attn": 3, "gate_up_proj": 2}
 POSITIONS = ("pos_emb", "position", "pos_enc", "wpe", "cls_token", "class_token", "register_tokens")
-
 HEADS = ("head", "unembed", "output", "logits")
 
 Rules = Mapping[str, str | tuple[str, int]]  # a pattern of names -> "muon", "adamw", or ("muon", equal blocks of rows)
@@ -97,21 +91,14 @@ def _tables(model: nn.Module) -> dict[int, str]:
     head = getattr(model, "get_output_embeddings", lambda: None)()
     if head is not None and getattr(head, "weight", None) is not None:
         found.setdefault(id(head.weight), "the output head")
-    for (
-        name,
-        module,
-    ) in model.named_modules():  # also of a pipeline's last stage, which has no embedding to compare with
-        if isinstance(module, nn.Linear) and "lm_head" in name.split("."):
-            found.setdefault(id(module.weight), "the output head")
+    linear = {name: m.weight for name, m in model.named_modules() if isinstance(m, nn.Linear)}
+    heads = [weight for name, weight in linear.items() if "lm_head" in name.split(".")]
     vocabularies = [m.weight.shape for m in model.modules() if isinstance(m, nn.Embedding)]
+    # A hidden layer may be as wide as the vocabulary by chance: then the name decides, or the place, since a head comes last.
     if vocabularies:
-        largest = max(vocabularies)
-        alike = {
-            n: m.weight for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.weight.shape == largest
-        }
-        called = [name for name in alike if any(word in name for word in HEADS)]
-        if (
-            alike
-        ):  # a hidden layer may be as wide by chance: the name decides, then the place, since the head comes last
-            found.setdefault(id(alike[(called or list(alike))[-1]]), "the output head")
+        alike = {name: weight for name, weight in linear.items() if weight.shape == max(vocabularies)}
+        called = [name for name in alike if any(word in name for word in HEADS)] or list(alike)
+        heads += [alike[name] for name in called[-1:]]
+    for weight in heads:
+        found.setdefault(id(weight), "the output head")
     return found

@@ -117,11 +117,9 @@ def _run(step: Step, cell_timeout: int, bar: Bar, environment: dict[str, str]) -
     seconds = time.monotonic() - started
     step.mark_done(seconds)
     bar.finished(step, seconds)
-    bar.say(
-        "\n".join(
-            [f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}", *("     " + w for w in warnings_of(step))]
-        )
-    )
+    bar.say(f"[{step.name[:2]}] {step.name}: done in {clock(seconds)}")
+    for warning in warnings_of(step):
+        bar.say(f"     {warning}")
 
 
 def _explain(failure: NotebookFailed) -> str:
