@@ -117,6 +117,11 @@ def full_precision(where: torch.device) -> contextlib.AbstractContextManager:
     return torch.autocast(where.type, enabled=False) if available else contextlib.nullcontext()
 
 
+def capturing() -> bool:
+    """Whether a CUDA graph is being captured, in which nothing may wait for the device."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
+
+
 def arithmetic() -> dict[str, str]:
     """What decides the last bits of a result and so belongs in its key: the kind of device and the dtype."""
     where = device()

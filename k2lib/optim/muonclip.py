@@ -18,9 +18,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
+from k2lib import machine
 from k2lib.optim.groups import Rules, places, summary
 from k2lib.optim.newton_schulz import newton_schulz
-from k2lib.optim.qk_clip import HeadReport, QKClip, attention_modules, forget
+from k2lib.optim.qk_clip import HeadReport, QKClip, all_finite, attention_modules, forget, refuse
+from k2lib.optim.rescale import is_sharded
 
 RMS = 0.2  # of an update; Moonlight, Table 8: within AdamW's usual 0.2 to 0.4
 BATCH = 1 << 26  # numbers orthogonalised in one call, which bounds the working memory to a few times 256 MB
@@ -135,14 +137,16 @@ class MuonClip(torch.optim.Optimizer):
         """Update, then clip.
 
         FloatingPointError naming the parameter or the attention module, before anything changes, if a gradient or a
-        maximum logit is not finite; the caller may skip that batch and go on.
+        maximum logit is not finite; the caller may skip that batch and go on. The check is the one wait for the device;
+        while a CUDA graph is captured it is left out, and the graph repeats the learning rate it was captured with.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        self._refuse_non_finite()
         maxima = self.qk_clip.maxima(self.attention) if self.qk_clip else {}
+        if not machine.capturing():
+            self._refuse_non_finite(maxima)
         for group in self.param_groups:
             if group["algorithm"] == "adamw":
                 self._adamw(group)
@@ -190,10 +194,16 @@ class MuonClip(torch.optim.Optimizer):
         settings |= {"beta1": group["betas"][0], "beta2": group["betas"][1], "amsgrad": False, "maximize": False}
         adamw(params, [p.grad for p in params], means, squares, [], steps, fused=True, **settings)
 
-    def _refuse_non_finite(self) -> None:
+    def _refuse_non_finite(self, maxima: dict[str, Tensor]) -> None:
         named = [entry for group in self.param_groups for entry in _named(group) if entry[1].grad is not None]
         norms = torch._foreach_norm([p.grad for _, p in named]) if named else []
-        if not norms or torch.stack([norm.float().to(norms[0].device) for norm in norms]).isfinite().all():
+        finite = [all_finite(maxima)] if maxima else []
+        if norms:
+            gradients = torch.stack([norm.float().to(norms[0].device) for norm in norms]).isfinite().all()
+            finite.append(gradients.full_tensor() if is_sharded(gradients) else gradients)
+        if (
+            not finite or torch.stack([each.to(finite[0].device) for each in finite]).all()
+        ):  # the one wait for the device
             return
         for name, parameter in named:  # a norm may also overflow, so now look closely
             if not parameter.grad.isfinite().all():
@@ -202,6 +212,8 @@ class MuonClip(torch.optim.Optimizer):
                     f"the gradient of {name} is not finite; nothing was changed. Skip this batch, "
                     "or lower the learning rate"
                 )
+        if maxima and not all_finite(maxima):
+            refuse(self.attention, maxima)
 
     def __getstate__(self) -> dict:
         """For pickle and deepcopy: torch's own would leave out all that is not a group."""

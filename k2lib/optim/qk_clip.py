@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from k2lib import machine
 from k2lib.model.attention import QKPart
 from k2lib.optim import foreign
 from k2lib.optim.rescale import rescale_heads
@@ -84,36 +85,28 @@ class QKClip:
             raise ValueError(
                 "there is no attention to clip; give the model, or make the clip with QKClip.attach(model)"
             )
-        return self.clip(modules, self.maxima(modules))
+        maxima = self.maxima(modules)
+        if maxima and not machine.capturing() and not all_finite(maxima):  # the one wait for the device
+            refuse(modules, maxima)
+        return self.clip(modules, maxima)
 
     @torch.no_grad()
     def maxima(self, modules: Mapping[str, nn.Module]) -> dict[str, Tensor]:
-        """[H] of every module that ran, over all ranks. FloatingPointError, maxima cleared, if one is not finite.
+        """[H] fp32 of every module that ran, over all ranks in one collective; a NaN counts as ∞. Waits for no device.
 
-        Cleared, because they belong to a step that cannot be taken: the weights have not moved, so the next forward
-        pass measures them again, and one bad batch does not stop all steps after it.
+        With a group every module is named, since another rank may have run it; −∞ if none did.
         """
         for module in modules.values():
             module.qk_parts()  # what cannot be clipped says so before any weight moves
-        local = [_local(module) for module in modules.values()]
-        if not local:
+        ran = {name: m for name, m in modules.items() if self.group is not None or m.max_logits is not None}
+        if not ran:
             return {}
+        local = [_local(module) for module in ran.values()]
         packed = torch.cat(local)
         packed = torch.where(packed.isnan(), torch.inf, packed)  # a maximum over ranks may lose a NaN
         if self.group is not None:
             dist.all_reduce(packed, op=dist.ReduceOp.MAX, group=self.group)
-        found, heads = {}, [len(largest) for largest in local]
-        values = packed.cpu().split(heads)  # the one wait for the device
-        for name, largest, value in zip(modules, packed.split(heads), values, strict=True):
-            if (value == torch.inf).any():
-                forget(modules)
-                raise FloatingPointError(
-                    f"{name or 'the module'} has a non-finite maximum logit {value.tolist()}; no weight was changed. "
-                    "Skip this batch, or lower the learning rate"
-                )
-            if (value != UNSEEN).any():
-                found[name] = largest
-        return found
+        return dict(zip(ran, packed.split([len(largest) for largest in local]), strict=True))
 
     @torch.no_grad()
     def clip(self, modules: Mapping[str, nn.Module], maxima: Mapping[str, Tensor]) -> dict[str, HeadReport]:
@@ -147,6 +140,26 @@ def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     if not found:
         raise ValueError("no module of this model has qk_parts(); QK-Clip cannot see its attention heads")
     return found
+
+
+def all_finite(maxima: Mapping[str, Tensor]) -> Tensor:
+    """Whether no maximum is infinite: a bool on their device."""
+    return torch.cat(list(maxima.values())).amax() < torch.inf
+
+
+def refuse(modules: Mapping[str, nn.Module], maxima: Mapping[str, Tensor]) -> None:
+    """FloatingPointError naming the first module whose maximum is not finite, all maxima cleared.
+
+    Cleared, because they belong to a step that cannot be taken: the weights have not moved, so the next forward pass
+    measures them again, and one bad batch does not stop all steps after it.
+    """
+    forget(modules)
+    for name, largest in maxima.items():
+        if (largest == torch.inf).any():
+            raise FloatingPointError(
+                f"{name or 'the module'} has a non-finite maximum logit {largest.tolist()}; no weight was changed. "
+                "Skip this batch, or lower the learning rate"
+            )
 
 
 def forget(modules: Mapping[str, nn.Module]) -> None:

@@ -5,8 +5,9 @@ import math
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 
-from k2lib import K2Model
+from k2lib import K2Model, machine
 from k2lib.model import parity
 from k2lib.optim import MuonClip, QKClip, newton_schulz
 from k2lib.optim.schedule import wsd
@@ -86,3 +87,38 @@ def test_the_decay_of_the_rate_is_a_cosine():
         share = (step + 1) / 100
         assert rates[step] == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * share)))
     assert rates[24] > 0.1 + 0.9 * 0.75  # above the straight line at first
+
+
+def test_a_captured_step_never_waits_for_the_device(monkeypatch):
+    monkeypatch.setattr(machine, "capturing", lambda: True)
+    with torch.device("meta"):  # has no numbers, so whatever would wait for one is an error
+        model = K2Model(TINY).train()
+    optimizer = MuonClip.for_model(model, lr=RATE, ns_dtype=torch.bfloat16)
+    for _ in range(2):
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        for attention in optimizer.attention.values():
+            attention.max_logits = torch.empty(TINY.num_attention_heads, device="meta")
+        optimizer.step()
+    assert len(optimizer.clip_report) == TINY.num_hidden_layers
+
+
+class Waits(TorchFunctionMode):
+    """Counts what asks a tensor for its numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        names = ("__bool__", "__float__", "__int__", "__index__", "item", "tolist", "cpu", "numpy", "nonzero")
+        self.count += getattr(function, "__name__", "") in names
+        return function(*args, **(kwargs or {}))
+
+
+def test_a_step_waits_once_for_the_device_the_clip_included(model):
+    optimizer = MuonClip.for_model(model, lr=RATE, tau=1e-3)
+    backward(model, batch())
+    with Waits() as waits:
+        optimizer.step()
+    assert waits.count == 1 and optimizer.qk_clip.heads_ever_clipped > 0
