@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.optim.adamw import adamw
 
 from k2lib import machine
@@ -23,6 +24,7 @@ from k2lib.optim.groups import Rules, places, summary
 from k2lib.optim.newton_schulz import newton_schulz
 from k2lib.optim.qk_clip import HeadReport, QKClip, all_finite, attention_modules, forget, refuse
 from k2lib.optim.rescale import is_sharded
+from k2lib.optim.zero import Shares, Whole
 
 RMS = 0.2  # of an update; Moonlight, Table 8: within AdamW's usual 0.2 to 0.4
 BATCH = 1 << 26  # numbers orthogonalised in one call, which bounds the working memory to a few times 256 MB
@@ -34,6 +36,7 @@ class MuonClip(torch.optim.Optimizer):
     Moonlight's constants are the defaults. A parameter [E, n, m] of a Muon group is a stack of E matrices; `blocks` of
     a group is the number of equal matrices stacked in the rows of each (2 for a fused gate and up projection).
     Gradients are never modified; a parameter without one is skipped. `for_model` makes the groups and the clip.
+    `zero`, the mesh of the data-parallel ranks, has each of them keep its share of the states alone (`k2lib.optim.zero`).
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class MuonClip(torch.optim.Optimizer):
         eps: float = 1e-8,
         ns_dtype: torch.dtype | None = None,
         qk_clip: QKClip | None = None,
+        zero: DeviceMesh | None = None,
     ):
         for name, value in (("lr", lr), ("weight_decay", weight_decay), ("eps", eps)):
             if not 0 <= value < math.inf:
@@ -61,8 +65,11 @@ class MuonClip(torch.optim.Optimizer):
         defaults |= {"ns_steps": ns_steps, "coefficients": coefficients, "algorithm": "muon", "blocks": 1}
         defaults["fused"] = True  # AdamW's steps live, and are loaded, where the parameters are
         self.ns_dtype = ns_dtype  # None: bf16 where the hardware multiplies it fast
+        self.shares = Whole() if zero is None else Shares(zero)
         super().__init__(param_groups, defaults)
         self.qk_clip = qk_clip
+        if zero is not None and any(is_sharded(p) for group in self.param_groups for p in group["params"]):
+            raise ValueError("the parameters are sharded already, and their states with them; leave `zero` out")
         self.attention: dict[str, nn.Module] = {}  # what the clip acts on, by name
         self._summary = "made from groups of your own"
 
@@ -169,30 +176,40 @@ class MuonClip(torch.optim.Optimizer):
                 orthogonal = newton_schulz(directions, steps, coefficients, self.ns_dtype)
                 updates = orthogonal.reshape(-1).split([parameter.numel() for parameter, _ in few])
                 for (parameter, group), update in zip(few, updates, strict=True):
-                    _apply(parameter, update.view(parameter.shape), RMS * max(n, m) ** 0.5, group)
+                    own, gradient = self.shares.rows(parameter), self.shares.rows(parameter.grad)
+                    update = self.shares.rows(update.view(parameter.shape))
+                    _apply(own, gradient, update, RMS * max(n, m) ** 0.5, group)
+                self.shares.spread([parameter for parameter, _ in few])
 
     def _directions(self, entries: list[tuple[Tensor, dict]]) -> Tensor:
         """M ← μM + G, then μM + G with the new M (Nesterov), of all parameters one after another in one buffer."""
-        buffer = entries[0][0].new_empty(sum(parameter.numel() for parameter, _ in entries))
-        parts = buffer.split([parameter.numel() for parameter, _ in entries])
-        for (parameter, group), part in zip(entries, parts, strict=True):
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            torch.add(parameter.grad, state["momentum"], alpha=group["momentum"], out=state["momentum"])
-            torch.add(parameter.grad, state["momentum"], alpha=group["momentum"], out=part.view(parameter.shape))
-        return buffer
+        parameters = [parameter for parameter, _ in entries]
+        rooms = list(map(self.shares.room, parameters))
+        buffer = parameters[0].new_empty(sum(rooms))
+        for (parameter, group), part in zip(entries, buffer.split(rooms), strict=True):
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = self.shares.zeros(parameter)
+            gradient = self.shares.rows(parameter.grad)
+            momentum = self.shares.local(self.state[parameter]["momentum"])
+            direction = part[: gradient.numel()].view(gradient.shape)
+            torch.add(gradient, momentum, alpha=group["momentum"], out=momentum)
+            torch.add(gradient, momentum, alpha=group["momentum"], out=direction)
+        wire = self.ns_dtype or getattr(torch, machine.compute_dtype(buffer.device))
+        return self.shares.gather(buffer, parameters, wire)
 
     def _adamw(self, group: dict) -> None:
-        params = [p for p in group["params"] if p.grad is not None]
-        for p in params:
+        moved = [p for p in group["params"] if p.grad is not None]
+        for p in moved:
             if not self.state[p]:
                 self.state[p]["step"] = torch.zeros((), device=p.device)
-                self.state[p] |= {"exp_avg": torch.zeros_like(p), "exp_avg_sq": torch.zeros_like(p)}
-        means, squares, steps = ([self.state[p][name] for p in params] for name in ("exp_avg", "exp_avg_sq", "step"))
+                self.state[p] |= {"exp_avg": self.shares.zeros(p), "exp_avg_sq": self.shares.zeros(p)}
+        weights, gradients = ([self.shares.rows(t) for t in few] for few in (moved, [p.grad for p in moved]))
+        means, squares = ([self.shares.local(self.state[p][name]) for p in moved] for name in ("exp_avg", "exp_avg_sq"))
         settings = {name: group[name] for name in ("lr", "weight_decay", "eps")}
         settings |= {"beta1": group["betas"][0], "beta2": group["betas"][1], "amsgrad": False, "maximize": False}
-        adamw(params, [p.grad for p in params], means, squares, [], steps, fused=True, **settings)
+        steps = [self.state[p]["step"] for p in moved]
+        adamw(weights, gradients, means, squares, [], steps, fused=True, **settings)
+        self.shares.spread(moved)
 
     def _refuse_non_finite(self, maxima: dict[str, Tensor]) -> None:
         named = [entry for group in self.param_groups for entry in _named(group) if entry[1].grad is not None]
@@ -217,7 +234,7 @@ class MuonClip(torch.optim.Optimizer):
 
     def __getstate__(self) -> dict:
         """For pickle and deepcopy: torch's own would leave out all that is not a group."""
-        own = {name: self.__dict__[name] for name in ("ns_dtype", "qk_clip", "attention", "_summary")}
+        own = {name: self.__dict__[name] for name in ("ns_dtype", "shares", "qk_clip", "attention", "_summary")}
         return super().__getstate__() | own
 
     def state_dict(self) -> dict:
@@ -231,11 +248,11 @@ class MuonClip(torch.optim.Optimizer):
             self.qk_clip.load_state_dict(clip)
 
 
-def _apply(parameter: Tensor, update: Tensor, scale: float, group: dict) -> None:
+def _apply(parameter: Tensor, gradient: Tensor, update: Tensor, scale: float, group: dict) -> None:
     """W ← W − η(scale · O + λW), but not for the idle matrices of a stack."""
     rate, decay = group["lr"], group["lr"] * group["weight_decay"]
     if parameter.ndim == 3:
-        alive = parameter.grad.flatten(1).any(1).to(parameter.dtype)[:, None, None]
+        alive = gradient.flatten(1).any(1).to(parameter.dtype)[:, None, None]
         parameter.mul_(1 - decay * alive).addcmul_(update.to(parameter.dtype), alive, value=-rate * scale)
     else:
         parameter.mul_(1 - decay).add_(update, alpha=-rate * scale)

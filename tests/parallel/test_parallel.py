@@ -43,9 +43,11 @@ def single(job):
     return launch("single", **job)["losses"]
 
 
-@pytest.mark.parametrize("mode, virtual", [("pipeline", 1), ("pipeline", 2), ("experts", 1)])
-def test_two_processes_give_the_losses_of_one(job, single, mode, virtual):
-    result = launch(mode, virtual=virtual, **job)
+@pytest.mark.parametrize(
+    "mode, virtual, processes", [("pipeline", 1, 2), ("pipeline", 2, 2), ("experts", 1, 2), ("experts", 1, 4)]
+)
+def test_several_processes_give_the_losses_of_one(job, single, mode, virtual, processes):
+    result = launch(mode, virtual=virtual, processes=processes, **job)
     assert result["losses"] == pytest.approx(single, abs=2e-5)
     assert len(set(result["losses"])) == 3
     if mode == "pipeline":
