@@ -59,6 +59,29 @@ class ClipSize:
 
 
 @dataclass(frozen=True)
+class StudyModel:
+    """A model of the optimizer's studies, and the learning rates that were best for it on seed 0 (`k2lib.studies.rates`)."""
+
+    fields: dict  # K2Config fields that differ from the profile's
+    adamw: float
+    muon: float
+
+
+@dataclass(frozen=True)
+class OptimizerSize:
+    """Short trainings of notebook 03 that differ in one thing: the optimizer, its rate, or what is done about logits."""
+
+    steps: int
+    batch_size: int
+    seq_len: int
+    warmup: int
+    tau: float
+    seeds: int
+    small: StudyModel = field(hash=False)
+    large: StudyModel = field(hash=False)
+
+
+@dataclass(frozen=True)
 class MemorySize:
     batch_size: int
     seq_len: int
@@ -114,6 +137,12 @@ class Profile:
     pretrain: TrainSize
     routing: RoutingSize
     clip: ClipSize
+    rates: OptimizerSize  # the grid of learning rates
+    tokens: OptimizerSize  # AdamW's tokens and MuonClip's
+    updates: OptimizerSize  # singular values of real updates
+    growth: OptimizerSize  # logits over rates
+    heads: OptimizerSize  # head by head, and other remedies
+    harm: OptimizerSize  # an aggressive threshold at a sane rate
     memory: MemorySize
     parallel: ParallelSize
     agentic: AgenticSize
@@ -126,23 +155,48 @@ class Profile:
     threads: int | None = None  # at most; None leaves it to the machine
 
 
+_NARROW = dict(
+    hidden_size=64,
+    num_hidden_layers=3,
+    num_attention_heads=4,
+    q_lora_rank=32,
+    kv_lora_rank=32,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=16,
+    intermediate_size=128,
+    moe_intermediate_size=32,
+    n_routed_experts=16,
+    num_experts_per_tok=2,
+)
+_WIDE = _NARROW | dict(hidden_size=128, intermediate_size=256, moe_intermediate_size=64)
+
+_OPTIMIZER = OptimizerSize(
+    steps=300,
+    batch_size=16,
+    seq_len=128,
+    warmup=20,
+    tau=20.0,
+    seeds=5,
+    small=StudyModel(_NARROW, adamw=5e-3, muon=1e-2),
+    large=StudyModel(_WIDE, adamw=5e-3, muon=1e-2),
+)
+
+
+def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
+    """Of all the optimizer's studies. The aggressive τ is half of the other, about what the median head reaches at a sane rate."""
+    sizes = dict.fromkeys(("tokens", "growth", "heads"), base)
+    return sizes | {
+        "rates": replace(base, seeds=1),
+        "updates": replace(base, steps=max(1, base.steps // 4)),
+        "growth": replace(base, steps=max(1, base.steps // 2)),
+        "harm": replace(base, tau=base.tau / 2, seeds=base.seeds * 8 // 5),
+    }
+
+
 SMOKE = Profile(
     name="smoke",
-    model=dict(
-        vocab_size=1024,
-        hidden_size=64,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        q_lora_rank=32,
-        kv_lora_rank=32,
-        qk_nope_head_dim=16,
-        qk_rope_head_dim=8,
-        v_head_dim=16,
-        intermediate_size=128,
-        moe_intermediate_size=32,
-        n_routed_experts=16,
-        num_experts_per_tok=2,
-    ),
+    model=_NARROW | dict(vocab_size=1024),
     corpus=CorpusSize(
         stdlib_bytes=400_000,
         people=40,
@@ -155,6 +209,7 @@ SMOKE = Profile(
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
     clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
+    **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
@@ -192,14 +247,8 @@ LAPTOP = Profile(
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
-    memory=MemorySize(
-        batch_size=4,
-        seq_len=128,
-        steps=300,
-        seeds=8,
-        rounds=5,
-        model=SMOKE.model | dict(vocab_size=4096, hidden_size=128, intermediate_size=256, moe_intermediate_size=64),
-    ),
+    **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
+    memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
@@ -214,6 +263,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, how
     name="study",
     routing=replace(LAPTOP.routing, seeds=5),
     clip=replace(LAPTOP.clip, seeds=8),
+    **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, seeds=16),
     runs=3,
 )
@@ -239,6 +289,7 @@ GPU = replace(
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),
+    **_optimizer_sizes(replace(_OPTIMIZER, steps=4000, batch_size=32, seq_len=512, warmup=100)),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )

@@ -69,7 +69,7 @@ def _row(one: Evidence, link: str, origins: list[str]) -> str:
     else:
         mark = f" {CHANGED}" if claim.history else ""
         since = f" (since {claim.since})" if claim.since else ""
-        sentence = f"[{claim.claim}]({link}{claim.notebook}.ipynb)"
+        sentence = f"[{claim.claim}]({link}{claim.notebook}.ipynb)" if claim.notebook else claim.claim
         shown = f"**{verdict}**" if verdict.verdict in claims.GIVEN else str(verdict)
         place = str(origins.index(_origin(one)) + 1) if one.run else ""
         cells = [sentence, claim.section, claim.paper, f"{claim.rule}{since}{mark}", verdict.measured(), shown, place]

@@ -9,9 +9,19 @@ from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
 from k2lib.stages.stage import stage
 from k2lib.stages.training import config
-from k2lib.studies import clip, fp8, routing
+from k2lib.studies import clip, fp8, growth, harm, heads, rates, routing, tokens, updates
 
-STUDIES = {"clip": clip.STUDY, "fp8": fp8.STUDY, "routing": routing.STUDY}
+STUDIES = {
+    "routing": routing.STUDY,
+    "clip": clip.STUDY,
+    "rates": rates.STUDY,
+    "updates": updates.STUDY,
+    "tokens": tokens.STUDY,
+    "growth": growth.STUDY,
+    "heads": heads.STUDY,
+    "harm": harm.STUDY,
+    "fp8": fp8.STUDY,
+}
 
 
 def study(
@@ -29,6 +39,7 @@ def study(
     if count < 1:
         raise ValueError(f"a study needs at least one seed, not {count}")
     key = {"size": size, "model": profile.model, "lr": profile.pretrain.lr, "corpus": data.dir.name}
+    key["judged_on"] = profile.judged_on
 
     def result(run: int) -> dict:
         def make(directory: Path) -> None:

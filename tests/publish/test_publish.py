@@ -217,7 +217,7 @@ def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifact
     assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "clip.json"
     assert Ledger.load(path).records["muon-logits-explode"].values == [3.0, 3.1, 3.2] and ledger.provenance["commit"]
     assert ledger.records["qk-clip-costs-no-loss"].values == [0.0, 0.0, 0.0]
-    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of clip, fp8"):
+    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of routing, clip, rates"):
         study.run("clap", "smoke", results=tmp_path)
     with pytest.raises(ValueError, match="at least one seed, not 0"):
         study.run("clip", "smoke", 0, results=tmp_path)
