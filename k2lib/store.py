@@ -30,14 +30,15 @@ MARK = "store.json"  # in a result: what it is of, and the hash of each of its f
 _checked: set[tuple] = set()  # results that this process has found whole, by path and time of their mark
 
 
-def cached(name: str, make: Callable[[Path], None], *, key: dict, root: Path) -> Path:
+def cached(name: str, make: Callable[[Path], None], *, key: dict, root: Path, code: Callable | None = None) -> Path:
     """The directory of result `name`, made by `make(directory)` unless it is there already and whole.
 
-    `key` holds what the result depends on beside the code (JSON values, dataclasses, paths). `root` is
+    `key` holds what the result depends on beside the code (JSON values, dataclasses, paths), which is that of `make`, or
+    of the function `code` where `make` only calls it. `root` is
     `places.artifacts()`. An exception in `make` passes through and leaves nothing behind. A damaged result becomes
     `damaged-<its name>`, with a UserWarning, and is made again; OSError says when the disk is full.
     """
-    identity = {"name": name, "key": key, "code": closure.of_function(make), "torch": _torch_version()}
+    identity = {"name": name, "key": key, "code": closure.of_function(code or make), "torch": _torch_version()}
     digest = hashlib.sha256(_canonical_json(identity).encode()).hexdigest()[:12]
     shelf = Path(root) / "store"
     done = shelf / f"{name}-{digest}"

@@ -15,6 +15,7 @@ from k2lib import machine, profiles, stages
 from k2lib.machine import HOST, Rates
 from k2lib.memory.policy import k2_policy
 from k2lib.optim import newton_schulz
+from k2lib.studies import clip, fp8, routing
 from k2lib.studies.kept import kept_bytes
 
 PACKAGE = Path(machine.__file__).parent
@@ -151,9 +152,9 @@ def life(monkeypatch, artifacts: Path) -> dict:
         "sft": [record["loss"] for record in sft.training["history"]],
         "rl": [step["loss"] for step in rl.training["history"]],
         "rewards": [step["reward"] for step in rl.training["history"]],
-        "clip": [loss for arm in stages.study("clip", TINY) for run in arm.values() for loss in run["loss"]],
-        "routing": [step for arm in stages.study("routing", TINY) for run in arm.values() for step in run],
-        "fp8": [loss for run in stages.study("fp8", TINY) for arm in run.values() for loss in arm],
+        "clip": [loss for arm in stages.study(clip.STUDY, TINY) for run in arm.values() for loss in run["loss"]],
+        "routing": [step for arm in stages.study(routing.STUDY, TINY) for run in arm.values() for step in run],
+        "fp8": [loss for run in stages.study(fp8.STUDY, TINY) for arm in run.values() for loss in arm],
         "kept": kept.loss,  # not its bytes: views of one storage are strangers to each other there
         "device": {type(p.data) is Placed for p in rl.model.parameters()},
     }

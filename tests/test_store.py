@@ -10,6 +10,7 @@ import pytest
 from waiting import FAR
 
 from k2lib import store
+from k2lib.studies import fp8, growth
 
 pytestmark = pytest.mark.usefixtures("artifacts")
 
@@ -38,6 +39,11 @@ def test_another_key_is_another_result(artifacts):
 
     found = {store.cached("base", make_file([]), key={"size": Size(n)}, root=artifacts) for n in (1, 2)}
     assert len(found) == 2
+
+
+def test_a_result_stands_on_the_code_that_its_maker_calls(artifacts):
+    makers = (None, growth.measure, fp8.measure)
+    assert len({store.cached("study", make_file([]), key={}, root=artifacts, code=code) for code in makers}) == 3
 
 
 def test_a_failing_maker_leaves_nothing_and_its_error_passes_through(artifacts):

@@ -29,7 +29,7 @@ def balancing(profile: Profile, seed: int, _progress: Progress) -> dict[str, lis
 
 def load(profile: Profile, seed: int, progress: Progress) -> list[dict[str, list[float]]]:
     """Per seed {arm: load violation of the worst layer a step}, of short trainings on the corpus."""
-    return stages.study("routing", profile, seed=seed, progress=progress)
+    return stages.study(routing.STUDY, profile, seed=seed, progress=progress)
 
 
 def preference(profile: Profile, seed: int, progress: Progress) -> dict[str, dict[str, list[float]]]:

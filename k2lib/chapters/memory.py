@@ -16,6 +16,7 @@ from k2lib.memory import Policy, budget, dequantize_fp8, full_recompute, k2_poli
 from k2lib.model import K2Model
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.studies import fp8 as fp8_study
 from k2lib.studies import fp8_error
 from k2lib.studies.kept import kept_bytes
 
@@ -120,7 +121,7 @@ def kernel(_profile: Profile, seed: int, _progress: Progress) -> dict[str, bool 
 
 def fp8(profile: Profile, seed: int, progress: Progress) -> list[dict[str, list[float]]]:
     """Per seed {"plain" | "storage" | "products": losses} of the same training."""
-    return stages.study("fp8", profile, seed=seed, progress=progress)
+    return stages.study(fp8_study.STUDY, profile, seed=seed, progress=progress)
 
 
 def _step(profile: Profile, seed: int, progress: Progress) -> tuple[K2Model, Tensor]:

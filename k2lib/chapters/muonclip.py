@@ -8,6 +8,7 @@ from k2lib import stages
 from k2lib.optim import newton_schulz
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.studies import clip as clip_study
 
 WIDTH, ORDERS = 128, 3  # of the made-up gradient: rows, and orders of magnitude that its singular values span
 
@@ -33,4 +34,4 @@ def base(profile: Profile, seed: int, progress: Progress) -> dict[str, list]:
 
 def clip(profile: Profile, seed: int, progress: Progress) -> list[dict]:
     """Per seed {"muon" | "muonclip": {"loss", "max_logit"} a step}: the same training without and with the clip."""
-    return stages.study("clip", profile, seed=seed, progress=progress)
+    return stages.study(clip_study.STUDY, profile, seed=seed, progress=progress)

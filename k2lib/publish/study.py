@@ -7,6 +7,19 @@ from k2lib.progress import Progress, silent
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.provenance import provenance
 from k2lib.report.results import RESULTS, Run, machine_folder
+from k2lib.studies import clip, fp8, growth, harm, heads, rates, routing, tokens, updates
+
+STUDIES = {
+    "routing": routing.STUDY,
+    "clip": clip.STUDY,
+    "rates": rates.STUDY,
+    "updates": updates.STUDY,
+    "tokens": tokens.STUDY,
+    "growth": growth.STUDY,
+    "heads": heads.STUDY,
+    "harm": harm.STUDY,
+    "fp8": fp8.STUDY,
+}
 
 
 def run(
@@ -16,8 +29,10 @@ def run(
     size = profiles.get(profile)
     if size is profiles.PUBLISHED:
         raise ValueError("the published profile measures nothing; choose smoke, laptop, study or gpu")
-    found = stages.study(name, size, seeds, progress=progress)
-    study, source = stages.STUDIES[name], provenance(0)
+    if name not in STUDIES:
+        raise ValueError(f"unknown study {name!r}; choose one of {', '.join(STUDIES)}")
+    study, source = STUDIES[name], provenance(0)
+    found = stages.study(study, size, seeds, progress=progress)
     records = {claim: Record(claim, values, "seeds") for claim, values in study.values(size, found).items()}
     ledger = Ledger(study.notebook, profile, records=records, provenance=source)
     path = Run(results / machine_folder(source) / profile).folder / f"{name}.json"

@@ -10,7 +10,7 @@ from k2lib.stages.corpus import corpus
 from k2lib.stages.rl import rl
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
-from k2lib.stages.studies import STUDIES, study
+from k2lib.stages.studies import study
 from k2lib.stages.training import config
 
-__all__ = ["STUDIES", "base", "config", "corpus", "rl", "sft", "sft_data", "study"]
+__all__ = ["base", "config", "corpus", "rl", "sft", "sft_data", "study"]

@@ -6,9 +6,10 @@ from pathlib import Path
 from k2lib import machine, places, store
 
 
-def stage(name: str, key: dict, make: Callable[[Path], None]) -> Path:
+def stage(name: str, key: dict, make: Callable[[Path], None], code: Callable | None = None) -> Path:
     """The directory of a stage's result, made by `make(directory)` unless it is there already.
 
-    `key` holds settings and upstream; the code behind `make` and the machine's arithmetic are added to it.
+    `key` holds settings and upstream; the code behind `make`, or behind `code` if that is what it calls, and the machine's
+    arithmetic are added to it.
     """
-    return store.cached(name, make, key=key | machine.arithmetic(), root=places.artifacts())
+    return store.cached(name, make, key=key | machine.arithmetic(), root=places.artifacts(), code=code)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from k2lib import stages
 from k2lib.publish import commit, html, pages, study, table
 from k2lib.report import claims, picture, start
 from k2lib.report.ledger import Ledger, Record
@@ -211,7 +210,7 @@ def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifact
         measured.append(seed)
         return {arm: {"loss": [3.0] * 20, "max_logit": [5.0, 30.0 + seed, 20.0, 10.0]} for arm in ("muon", "muonclip")}
 
-    monkeypatch.setitem(stages.STUDIES, "clip", dataclasses.replace(stages.STUDIES["clip"], measure=measure))
+    monkeypatch.setitem(study.STUDIES, "clip", dataclasses.replace(study.STUDIES["clip"], measure=measure))
     study.run("clip", "smoke", 2, results=tmp_path)
     path, ledger = study.run("clip", "smoke", 3, results=tmp_path)
     assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "clip.json"

@@ -34,8 +34,8 @@ def sized(study: str, **changes):
 
 
 def test_arms_of_a_seed_start_from_the_same_weights_and_see_the_same_batches(dataset):
-    size = sized("growth").growth
-    first = {}
+    size, first = sized("growth").growth, {}
+    assert {arm.lr for arm in growth.arms(CONFIG, size).values() if arm.rules == training.ADAMW} == {size.large.adamw}
     for arm in growth.arms(CONFIG, size).values():
         for seed in (1, 2):
             first[arm.name, seed] = trained(CONFIG, dataset, size, arm, seed)[2][0].loss
