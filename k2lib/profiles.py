@@ -47,18 +47,6 @@ class RoutingSize:
 
 
 @dataclass(frozen=True)
-class ClipSize:
-    """The demonstration of logit growth in notebook 03: plain Muon against MuonClip, at a learning rate that hurts."""
-
-    steps: int
-    batch_size: int
-    seq_len: int
-    lr: float
-    tau: float
-    seeds: int
-
-
-@dataclass(frozen=True)
 class StudyModel:
     """A model of the optimizer's studies, and the learning rates that were best for it on seed 0 (`k2lib.studies.rates`)."""
 
@@ -136,7 +124,6 @@ class Profile:
     corpus: CorpusSize
     pretrain: TrainSize
     routing: RoutingSize
-    clip: ClipSize
     rates: OptimizerSize  # the grid of learning rates
     tokens: OptimizerSize  # AdamW's tokens and MuonClip's
     updates: OptimizerSize  # singular values of real updates
@@ -208,7 +195,6 @@ SMOKE = Profile(
     ),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
-    clip=ClipSize(steps=60, batch_size=8, seq_len=64, lr=5e-2, tau=10.0, seeds=2),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
@@ -246,7 +232,6 @@ LAPTOP = Profile(
     ),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
-    clip=ClipSize(steps=200, batch_size=8, seq_len=128, lr=2e-2, tau=30.0, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
@@ -262,7 +247,6 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, how
     LAPTOP,
     name="study",
     routing=replace(LAPTOP.routing, seeds=5),
-    clip=replace(LAPTOP.clip, seeds=8),
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, seeds=16),
     runs=3,
@@ -288,7 +272,6 @@ GPU = replace(
     ),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
-    clip=replace(LAPTOP.clip, steps=2000, batch_size=32, seq_len=512),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=4000, batch_size=32, seq_len=512, warmup=100)),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),

@@ -15,7 +15,7 @@ from k2lib import machine, profiles, stages
 from k2lib.machine import HOST, Rates
 from k2lib.memory.policy import k2_policy
 from k2lib.optim import newton_schulz
-from k2lib.studies import clip, fp8, routing
+from k2lib.studies import fp8, growth, routing
 from k2lib.studies.kept import kept_bytes
 
 PACKAGE = Path(machine.__file__).parent
@@ -130,7 +130,14 @@ TINY = dataclasses.replace(
     corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, shard_tokens=1 << 14),
     pretrain=profiles.TrainSize(3, 4, 32, 1e-2, 1),
     routing=profiles.RoutingSize(2, 2, 16, 1e-2, 1e-2, 1),
-    clip=profiles.ClipSize(2, 2, 16, 1e-2, 0.01, 1),
+    growth=dataclasses.replace(
+        profiles.SMOKE.growth,
+        steps=2,
+        batch_size=2,
+        seq_len=16,
+        tau=0.01,
+        large=profiles.StudyModel({"hidden_size": 32}, 1e-2, 1e-2),
+    ),
     memory=profiles.MemorySize(2, 16, 2, 1, 1),
     agentic=profiles.AgenticSize(2, 60, 4),
     sft=profiles.TrainSize(2, 4, 768, 1e-3, 1),
@@ -152,7 +159,13 @@ def life(monkeypatch, artifacts: Path) -> dict:
         "sft": [record["loss"] for record in sft.training["history"]],
         "rl": [step["loss"] for step in rl.training["history"]],
         "rewards": [step["reward"] for step in rl.training["history"]],
-        "clip": [loss for arm in stages.study(clip.STUDY, TINY) for run in arm.values() for loss in run["loss"]],
+        "growth": [
+            loss
+            for arms in stages.study(growth.STUDY, TINY)
+            for rates in arms.values()
+            for run in rates.values()
+            for loss in run["loss"]
+        ],
         "routing": [step for arm in stages.study(routing.STUDY, TINY) for run in arm.values() for step in run],
         "fp8": [loss for run in stages.study(fp8.STUDY, TINY) for arm in run.values() for loss in arm],
         "kept": kept.loss,  # not its bytes: views of one storage are strangers to each other there

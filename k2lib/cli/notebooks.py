@@ -22,7 +22,9 @@ def commands(groups) -> None:
 
     command = groups.add_parser("study", help="measure a study seed by seed; what is done already is not done again")
     command.set_defaults(run=study)
-    command.add_argument("name", help="clip: logits and loss with QK-Clip; fp8: the loss with FP8")
+    command.add_argument(
+        "name", help="routing, rates, updates, tokens, growth, heads, harm or fp8: the files of k2lib/studies"
+    )
     _profile(command)
     command.add_argument("--seeds", type=int, help="how many, from 0 on (the profile's own number)")
 

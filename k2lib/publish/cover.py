@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from k2lib import profiles
 from k2lib.report import figures, picture
 from k2lib.report.results import RESULTS, published
-from k2lib.studies import clip
+from k2lib.studies import growth
 
 
 def draw(path: Path = RESULTS / "readme.png") -> bool:
@@ -24,9 +24,10 @@ def draw(path: Path = RESULTS / "readme.png") -> bool:
 def headline() -> go.Figure:
     """The figure; FileNotFoundError without committed results."""
     run, ledger = published("03_muonclip")
-    size, seeds = profiles.get(run.profile).clip, ledger.measured["clip"]["value"]
-    logits = {arm: [run["max_logit"] for run in runs] for arm, runs in clip.by_arm(seeds).items()}
-    lines = {"Muon": logits["muon"], "MuonClip": logits["muonclip"]}
-    title = f"Plain Muon's logits run away; QK-Clip holds them near τ ({len(seeds)} seeds)"
-    look = {"x": "step", "y": "largest logit of any head", "log_y": True, "paper": {f"τ = {size.tau:g}": size.tau}}
-    return figures.curves(list(range(size.steps)), lines, title=title, **look)
+    size, seeds = profiles.get(run.profile).growth, ledger.measured["growth"]["value"]
+    lines = {arm: [each[arm][growth.HIGH]["max_logit"] for each in seeds] for arm in ("AdamW", "Muon", "MuonClip")}
+    title = f"Logits at {growth.HIGH} times each optimizer's best rate: only QK-Clip holds them ({len(seeds)} seeds)"
+    paper = {f"τ = {size.tau:g} (K2: 100, above 1000 without)": size.tau}
+    return figures.curves(
+        list(range(size.steps)), lines, title=title, x="step", y="largest logit of any head", log_y=True, paper=paper
+    )

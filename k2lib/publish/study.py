@@ -7,11 +7,10 @@ from k2lib.progress import Progress, silent
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.provenance import provenance
 from k2lib.report.results import RESULTS, Run, machine_folder
-from k2lib.studies import clip, fp8, growth, harm, heads, rates, routing, tokens, updates
+from k2lib.studies import fp8, growth, harm, heads, rates, routing, tokens, updates
 
 STUDIES = {
     "routing": routing.STUDY,
-    "clip": clip.STUDY,
     "rates": rates.STUDY,
     "updates": updates.STUDY,
     "tokens": tokens.STUDY,

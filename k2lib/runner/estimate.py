@@ -19,6 +19,7 @@ from k2lib.model import accounting
 from k2lib.profiles import PUBLISHED, Profile
 from k2lib.rl.policy import PIECE
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
+from k2lib.studies import growth, rates, tokens
 from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
@@ -49,7 +50,7 @@ class Work:
 def work(profile: Profile) -> dict[str, Work]:
     """The work of each notebook; what an earlier notebook has stored is not counted again."""
     config, p = stages.config(profile), profile
-    clip, routing, parallel = p.clip, p.routing, p.parallel
+    routing, parallel = p.routing, p.parallel
     return {
         "00_overview": Work(fixed=6),
         "01_data_rephrasing": Work(
@@ -60,8 +61,8 @@ def work(profile: Profile) -> dict[str, Work]:
         )
         + Work(fixed=14),
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
-        + training(config, 2 * clip.seeds * clip.steps, clip.batch_size, clip.seq_len)
-        + Work(fixed=10),
+        + _optimizer(config, p)
+        + Work(fixed=30),
         "04_memory": _memory(config, p),
         "05_parallelism": training(config, 4 * parallel.steps, parallel.batch_size, parallel.seq_len)
         + Work(fixed=8 + 4 * PARALLEL_START),
@@ -69,6 +70,25 @@ def work(profile: Profile) -> dict[str, Work]:
         "07_rl": _reinforcement(config, p),
         "08_evaluation": _evaluation(config, p),
     }
+
+
+def _optimizer(config: K2Config, p: Profile) -> Work:
+    """The studies of notebook 03: how many trainings of each model, in steps of their size."""
+    both = sum(map(len, rates.GRID.values())), p.tokens.seeds * (1 + sum(tokens.SHARES))
+    steps = {
+        "small": both[0] * p.rates.steps + both[1] * p.tokens.steps,
+        "large": both[0] * p.rates.steps
+        + both[1] * p.tokens.steps
+        + 2 * p.updates.seeds * p.updates.steps
+        + 5 * len(growth.MULTIPLES) * p.growth.seeds * p.growth.steps
+        + 5 * p.heads.seeds * p.heads.steps
+        + 2 * p.harm.seeds * p.harm.steps,
+    }
+    trainings = (
+        training(config.replace(**getattr(p.tokens, name).fields), round(count), p.tokens.batch_size, p.tokens.seq_len)
+        for name, count in steps.items()
+    )
+    return sum(trainings, Work())
 
 
 def seconds(profile: Profile, record: dict | None = None) -> dict[str, float]:

@@ -1,6 +1,8 @@
 """What the notebooks measure, where it costs little: forms, edges, and what must hold of the numbers."""
 
 import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from k2lib import profiles
 from k2lib.chapters import architecture, memory, muonclip, parallelism, rephrasing, rl
@@ -10,12 +12,27 @@ from k2lib.report.ledger import plain
 SMOKE = profiles.get("smoke")
 
 
-def test_muons_update_lifts_the_small_singular_values_and_caps_the_large():
-    found = muonclip.spectrum(SMOKE, 0, silent)
-    gradient, update = found["gradient"], found["update"]
-    assert len(gradient) == len(update) == muonclip.WIDTH
-    assert gradient == pytest.approx([10 ** (-3 * i / 127) for i in range(128)], rel=1e-3)
-    assert max(update) < 1.25 and update[-1] > 100 * gradient[-1]
+def test_only_muon_without_its_rule_keeps_moving_what_gets_no_gradient():
+    found = muonclip.idle(SMOKE, 0, silent)
+    assert {name: len(steps) for name, steps in found.items()} == dict.fromkeys(found, muonclip.IDLE)
+    assert set(found["MuonClip, an expert"]) == {0.0}
+    assert min(found["Muon without the rule"][:200]) > 0.1  # of 0.2
+    assert found["AdamW"][0] > 0.1 > found["AdamW"][20] and found["AdamW"][60] < 0.01
+
+
+def test_the_clip_of_the_ten_lines_acts_on_a_model_that_is_not_ours():
+    torch.manual_seed(0)
+    batch = torch.randint(0, 32, (4, 16))
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1}
+    config = LlamaConfig(vocab_size=32, num_attention_heads=4, num_key_value_heads=2, **shape)
+
+    def largest(tau: float) -> list[float]:
+        torch.manual_seed(0)
+        return list(muonclip.clipped(LlamaForCausalLM(config), [batch] * 8, tau))
+
+    free, held = largest(1e9), largest(0.5)
+    assert free[0] == held[0] and len(free) == len(held) == 8
+    assert max(free[4:]) > 2 * max(held[4:])
 
 
 def test_the_handwritten_rewrites_are_all_judged_and_a_fault_is_right_when_it_is_refused(monkeypatch):

@@ -79,3 +79,13 @@ def test_thin_matrices_and_any_leading_dimensions_are_fine(shape):
     values = torch.linalg.svdvals(newton_schulz(g, dtype=torch.float32))
     assert newton_schulz(g).shape == shape
     assert values.min() > 0.3 and values.max() < 1.3
+
+
+def test_small_singular_values_are_lifted_a_hundred_times_and_none_ends_far_above_one():
+    update = newton_schulz(
+        matrix("ill-conditioned", 64, 64), dtype=torch.float32
+    )  # the smallest is 1e-4 of the largest
+    found = torch.linalg.svdvals(update)
+    assert (
+        found.max() < 1.25 and (found.min(-1).values > 100 * 1e-4 / 8).all()
+    )  # 8: the norm that it is divided by, at most

@@ -109,7 +109,7 @@ def test_published_results_keep_their_provenance(run, tmp_path):
     with pytest.raises(ValueError, match="publish the run of another profile"):
         commit.publish("published", tmp_path / "results")
     with pytest.raises(ValueError, match="the published profile measures nothing"):
-        study.run("clip", "published", results=tmp_path / "results")
+        study.run("growth", "published", results=tmp_path / "results")
     assert evidence(tmp_path / "results")["architecture-parity"].run is None  # smoke is no evidence
 
 
@@ -208,15 +208,17 @@ def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifact
 
     def measure(config, dataset, profile, seed, progress):
         measured.append(seed)
-        return {arm: {"loss": [3.0] * 20, "max_logit": [5.0, 30.0 + seed, 20.0, 10.0]} for arm in ("muon", "muonclip")}
+        answers = {"knowledge": -1.0, "mathematics": -2.0 - seed}
+        return {"Muon": {"fresh": 3.0, "answers": answers}, "MuonClip": {"fresh": 3.0 + seed, "answers": answers}}
 
-    monkeypatch.setitem(study.STUDIES, "clip", dataclasses.replace(study.STUDIES["clip"], measure=measure))
-    study.run("clip", "smoke", 2, results=tmp_path)
-    path, ledger = study.run("clip", "smoke", 3, results=tmp_path)
-    assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "clip.json"
-    assert Ledger.load(path).records["muon-logits-explode"].values == [3.0, 3.1, 3.2] and ledger.provenance["commit"]
-    assert ledger.records["qk-clip-costs-no-loss"].values == [0.0, 0.0, 0.0]
-    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of routing, clip, rates"):
+    monkeypatch.setitem(study.STUDIES, "harm", dataclasses.replace(study.STUDIES["harm"], measure=measure))
+    study.run("harm", "smoke", 2, results=tmp_path)
+    path, ledger = study.run("harm", "smoke", 3, results=tmp_path)
+    assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "harm.json"
+    records = Ledger.load(path).records
+    assert records["aggressive-clip-costs-no-loss"].values == [0.0, 1.0, 2.0] and ledger.provenance["commit"]
+    assert records["qk-clip-costs-no-skill"].values == [0.0, 0.0, 0.0]
+    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of routing, rates"):
         study.run("clap", "smoke", results=tmp_path)
     with pytest.raises(ValueError, match="at least one seed, not 0"):
-        study.run("clip", "smoke", 0, results=tmp_path)
+        study.run("harm", "smoke", 0, results=tmp_path)

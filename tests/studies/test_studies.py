@@ -9,7 +9,7 @@ from k2lib import K2Config
 from k2lib.corpus import packing
 from k2lib.profiles import SMOKE
 from k2lib.progress import silent
-from k2lib.studies import clip, routing
+from k2lib.studies import growth, routing, sensitivity
 from k2lib.studies.spikes import count_spikes
 
 
@@ -21,10 +21,10 @@ def test_a_spike_is_counted_and_a_smooth_run_has_none():
 
 def test_growth_and_contact_are_read_from_the_right_steps():
     run = [1.0, 8.0, 12.0, 18.0, 9.0]  # 8 is below 10: its growth of 1.5 does not count, that of 12 does
-    assert clip.one_step_growth(run, above=10.0) == 1.5
-    assert clip.one_step_growth(run, above=99.0) == 1.0
-    assert clip.after_contact(run, tau=10.0) == [18.0, 9.0]
-    assert clip.after_contact(run, tau=99.0) == []
+    assert growth.one_step_growth(run, above=10.0) == 1.5
+    assert growth.one_step_growth(run, above=99.0) == 1.0
+    assert growth.after_contact(run, tau=10.0) == [18.0, 9.0]
+    assert growth.after_contact(run, tau=99.0) == []
 
 
 def test_a_spike_lies_six_robust_deviations_above_the_median():
@@ -33,13 +33,13 @@ def test_a_spike_lies_six_robust_deviations_above_the_median():
     assert count_spikes([*noise, 3 + 5 * 1.4826]) == 0
 
 
-def test_the_arms_of_a_seed_see_the_same_weights_and_batches(shards):
-    size = dataclasses.replace(SMOKE.clip, steps=2, batch_size=2, seq_len=32)
-    config = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 320})
-    profile, dataset = dataclasses.replace(SMOKE, clip=size), packing.PackedDataset(shards)
-    runs = [clip.measure(config, dataset, profile, seed, silent) for seed in (0, 1)]
-    first = {arm: [run["loss"][0] for run in seeds] for arm, seeds in clip.by_arm(runs).items()}
-    assert first["muon"] == first["muonclip"] and first["muon"][0] != first["muon"][1]
+def test_planted_spikes_are_found_by_their_height():
+    noise = [3.0 + 0.01 * (i % 5) for i in range(200)]
+    assert sensitivity.found_share(noise, 1.0) == 1 and sensitivity.found_share(noise, 0.001) == 0
+    assert sensitivity.planted([1.0] * 5, 2.0, at=1)[:2] == [1.0, 3.0]
+    assert sensitivity.planted([1.0] * 5, 2.0, at=1)[4] == 2.0  # three steps later, half of it is left
+    with pytest.raises(ValueError, match="too few to plant a spike"):
+        sensitivity.found_share(noise[:60], 1.0)
 
 
 def test_the_arms_of_the_routing_study_differ_in_the_bias_alone_and_are_judged_at_their_end(shards):
