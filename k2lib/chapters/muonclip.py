@@ -19,6 +19,7 @@ from k2lib.studies import updates as updates_study
 
 LIVELY, IDLE = 20, 400  # steps in which an expert gets gradients, and in which no token chooses it any more
 RATE = 1e-3
+REMEDIES = (heads_study.FREE, heads_study.HEADS, heads_study.LAYER, heads_study.CAPPED, heads_study.NORMALISED)
 OWN_STEPS, OWN_RATE, OWN_TAU = 60, 3e-2, 10.0
 
 
@@ -50,9 +51,25 @@ def growth(profile: Profile, seed: int, progress: Progress) -> list[dict]:
     return stages.study(growth_study.STUDY, profile, seed=seed, progress=progress)
 
 
-def heads(profile: Profile, seed: int, progress: Progress) -> list[dict]:
-    """Per seed {arm: {"loss": [step], "fresh": loss, "max_logits": [step][layer][head]}}."""
-    return stages.study(heads_study.STUDY, profile, seed=seed, progress=progress)
+def heads(profile: Profile, seed: int, progress: Progress) -> dict:
+    """What the page shows of the study: {"runs": per seed {remedy: {"fresh": loss, "largest": [step]}}, "gamma": [step][layer]
+    [head] of the first seed, "undeserved": [seed], "claims": {claim: [seed]}}."""
+    runs, tau = stages.study(heads_study.STUDY, profile, seed=seed, progress=progress), profile.heads.tau
+    return {
+        "runs": [
+            {
+                name: {
+                    "fresh": run[name]["fresh"],
+                    "largest": [max(map(max, step)) for step in run[name]["max_logits"]],
+                }
+                for name in REMEDIES
+            }
+            for run in runs
+        ],
+        "gamma": heads_study.factors(runs[0][heads_study.HEADS]["max_logits"], tau).tolist(),
+        "undeserved": [heads_study.undeserved(run[heads_study.LAYER]["max_logits"], tau) for run in runs],
+        "claims": heads_study.values(profile, runs),
+    }
 
 
 def harm(profile: Profile, seed: int, progress: Progress) -> list[dict]:
