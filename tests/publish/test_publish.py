@@ -122,11 +122,11 @@ def test_the_strongest_run_is_the_evidence(run, tmp_path):
         ledger = Ledger("03_muonclip", profile, records={record.id: record}, provenance=provenance)
         ledger.save(tmp_path / "results" / machine / profile / "clip.json")
 
-    add("a", "laptop", "2026-01-02", [2.0, 2.1, 2.2])
-    add("b", "laptop", "2026-01-03", [3.0, 3.1, 3.2])
+    add("a", "study", "2026-01-02", [2.0, 2.1, 2.2])
+    add("b", "study", "2026-01-03", [3.0, 3.1, 3.2])
     found = evidence(tmp_path / "results")["muon-logits-explode"]
     assert (found.run.machine, found.verdict.verdict) == ("b", claims.REPRODUCED)  # the newest
-    add("a", "laptop", "2026-01-02", [1.0, 1.1, 1.2, 1.3])
+    add("a", "study", "2026-01-02", [1.0, 1.1, 1.2, 1.3])
     found = evidence(tmp_path / "results")["muon-logits-explode"]
     assert (found.run.machine, found.verdict.verdict) == ("a", claims.PARTLY)  # more seeds
     add("c", "gpu", "2026-01-01", [0.1, 0.2, 0.3])
