@@ -26,7 +26,7 @@ class Odd(nn.Module):
         super().__init__()
         self.tokens, self.unembed = nn.Embedding(50, 32), nn.Linear(32, 50, bias=False)
         self.patches = nn.Conv1d(3, 32, 4)
-        self.pos_embed, self.cls_token = nn.Parameter(torch.zeros(1, 9, 32)), nn.Parameter(torch.zeros(1, 1, 32))
+        self.pos_embed, self.cls_token = nn.Parameter(torch.zeros(9, 32)), nn.Parameter(torch.zeros(1, 1, 32))
         self.layer = nn.TransformerEncoderLayer(32, 4, 50)
         self.qkv_proj = nn.Linear(32, 96)
         self.grouped = nn.ModuleDict({"qkv": nn.Linear(32, 64)})
