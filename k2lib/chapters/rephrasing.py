@@ -38,7 +38,9 @@ def rewrites(profile: Profile, seed: int, progress: Progress) -> dict:
     world, writer, rng = stages.corpus(profile, seed, progress).world, from_environment(seed), random.Random(seed)
     people = world.people[: profile.corpus.fidelity_documents]
     sources = [world.document(person, rng.choice(STYLES), rng) for person in people]
-    written = rephrase.run(rephrase.rephrase_all(writer, sources, rephrase.styles(), seed=seed))
+    styles = rephrase.styles()
+    flat = rephrase.run(rephrase.rephrase_all(writer, [(s, style) for s in sources for style in styles], seed=seed))
+    written = [flat[at : at + len(styles)] for at in range(0, len(flat), len(styles))]
     facts = [{fact.relation: fact.value for fact in world.facts(person)} for person in people]
     caught = {kind: [] for kind in corruptions.CORRUPTIONS}
     for i, (source, versions) in enumerate(zip(sources, written, strict=True)):

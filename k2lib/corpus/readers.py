@@ -41,17 +41,26 @@ def user_corpus_key() -> list:
     return [[str(p), p.stat().st_size, p.stat().st_mtime_ns] for p in _files(Path(place), _ignore)]
 
 
-def read_corpus(path: Path | str, skip: Skip = lambda place, why: None) -> Iterator[Document]:
+def read_corpus(
+    path: Path | str, skip: Skip = lambda place, why: None, *, what: str = "K2_CORPUS", strict: bool = True
+) -> Iterator[Document]:
     """Documents of a file or folder; `skip` is told of each thing left out, and why.
 
-    FileNotFoundError or ValueError name the file (and line) and the remedy.
+    FileNotFoundError or ValueError name the file (and line) and the remedy; `what` names the setting. Without `strict` a file
+    that cannot be read on is skipped from there.
     """
-    for file in _files(Path(path), skip):
+    for file in _files(Path(path), skip, what):
         found = False
-        for text in _reader(file)(file):
-            for part in split(text):
-                found = True
-                yield Document(part, str(file), "user", LICENCE)
+        try:
+            for text in _reader(file)(file):
+                for part in split(text):
+                    found = True
+                    yield Document(part, str(file), "user", LICENCE)
+        except ValueError as error:
+            if strict:
+                raise
+            skip(str(file), str(error))
+            continue
         if not found:
             skip(str(file), "no word in it")
 
@@ -79,9 +88,9 @@ def _ignore(_place: str, _why: str) -> None:
     pass
 
 
-def _files(path: Path, skip: Skip) -> list[Path]:
+def _files(path: Path, skip: Skip, what: str = "K2_CORPUS") -> list[Path]:
     if not path.exists():
-        raise FileNotFoundError(f"K2_CORPUS points to {path}, which does not exist; set it to a folder of {_kinds()}")
+        raise FileNotFoundError(f"{what} points to {path}, which does not exist; set it to a folder of {_kinds()}")
     files = []
     for file in [path] if path.is_file() else sorted(path.rglob("*")):
         if not file.is_file():
@@ -93,7 +102,7 @@ def _files(path: Path, skip: Skip) -> list[Path]:
         else:
             files.append(file)
     if not files:
-        raise ValueError(f"K2_CORPUS: {path} holds no file that can be read; give {_kinds()}")
+        raise ValueError(f"{what}: {path} holds no file that can be read; give {_kinds()}")
     return files
 
 

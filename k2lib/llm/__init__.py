@@ -1,8 +1,10 @@
-"""Language models behind one protocol, and the chat format they speak."""
+"""Language models behind one protocol, and the chat format they speak.
+
+`LocalChat` is loaded on first use: who speaks to an endpoint must not wait for PyTorch.
+"""
 
 import os
 
-from k2lib.llm.local import LocalChat
 from k2lib.llm.openai import OpenAIChat
 from k2lib.llm.protocol import ChatError, ChatModel, Reply, Usage
 from k2lib.llm.scripted import ScriptedChat
@@ -24,3 +26,11 @@ def from_environment(seed: int = 0) -> ChatModel:
     if not key.strip():
         raise ValueError("K2_LLM_API_KEY is set and empty; give the endpoint's key, or unset it if it needs none")
     return OpenAIChat(model, base_url=base_url, api_key=key)
+
+
+def __getattr__(name: str):
+    if name == "LocalChat":
+        from k2lib.llm.local import LocalChat
+
+        return LocalChat
+    raise AttributeError(f"module 'k2lib.llm' has no attribute {name!r}")

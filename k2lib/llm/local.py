@@ -1,8 +1,12 @@
 """Our own checkpoints speaking: the one sampler of turns, and a checkpoint as a `ChatModel`."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+
+import torch
 
 from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
@@ -49,6 +53,14 @@ def sample_turns(
 class LocalChat:
     def __init__(self, model: K2Model, tokenizer: Tokenizer, name: str = "local"):
         self.model, self._model, self._tokenizer = name, model, tokenizer
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of the weights: two checkpoints may have one name."""
+        digest = hashlib.sha256()
+        for parameter in self._model.parameters():
+            digest.update(parameter.detach().to(machine.HOST).contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
 
     async def complete(
         self,

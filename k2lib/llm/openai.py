@@ -29,6 +29,7 @@ class OpenAIChat:
         if not re.match(r"https?://[^/\s]", base_url):
             raise ValueError(f"the base URL {base_url!r} is none; write it like http://127.0.0.1:8000/v1")
         self.model, self.base_url, self.timeout = model, base_url, timeout
+        self.identity = base_url
         self._settings = {"base_url": base_url, "api_key": api_key, "timeout": timeout, "max_retries": max_retries}
         self._concurrency = concurrency
         self._loops: WeakKeyDictionary = WeakKeyDictionary()
@@ -78,31 +79,34 @@ class OpenAIChat:
         return self._loops[loop][:2]
 
     def _checked(self, answer) -> Reply:
+        usage, name = getattr(answer, "usage", None), getattr(answer, "model", None)
+        counts = (getattr(usage, one, None) for one in ("prompt_tokens", "completion_tokens"))
+        used = Usage(*(count if type(count) is int and count >= 0 else 0 for count in counts))
         choices = getattr(answer, "choices", None)
         if not isinstance(choices, list) or not choices:
             raise ChatError(
-                f"{self.base_url} answered with {type(answer).__name__} and no choices; it is no chat endpoint"
+                f"{self.base_url} answered with {type(answer).__name__} and no choices; it is no chat endpoint", used
             )
         message, finish = getattr(choices[0], "message", None), getattr(choices[0], "finish_reason", None)
-        content, calls = _text(getattr(message, "content", None)), self._calls(getattr(message, "tool_calls", None))
+        content, calls = (
+            _text(getattr(message, "content", None)),
+            self._calls(getattr(message, "tool_calls", None), used),
+        )
         if not (content or "").strip() and not calls:
             cut = "; it was cut, so raise max_tokens" if finish == "length" else ""
-            raise ChatError(f"{self.model} at {self.base_url} answered with neither text nor tool calls{cut}")
+            raise ChatError(f"{self.model} at {self.base_url} answered with neither text nor tool calls{cut}", used)
         out = {"role": "assistant", "content": content or ""} | ({"tool_calls": calls} if calls else {})
-        usage, name = getattr(answer, "usage", None), getattr(answer, "model", None)
-        counts = (getattr(usage, one, None) for one in ("prompt_tokens", "completion_tokens"))
-        used = Usage(*(count if type(count) is int else 0 for count in counts))
         model = name if isinstance(name, str) and name else self.model
         return Reply(out, finish if isinstance(finish, str) else "stop", used, model)
 
-    def _calls(self, calls) -> list[dict]:
+    def _calls(self, calls, used: Usage) -> list[dict]:
         out = []
         for call in calls if isinstance(calls, list) else []:
             function, call_id = getattr(call, "function", None), getattr(call, "id", None)
             name, arguments = getattr(function, "name", None), getattr(function, "arguments", None)
             if not all(isinstance(part, str) for part in (call_id, name, arguments)):
                 raise ChatError(
-                    f"{self.model} at {self.base_url} answered with a tool call without id, name or arguments"
+                    f"{self.model} at {self.base_url} answered with a tool call without id, name or arguments", used
                 )
             out.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
         return out

@@ -9,6 +9,10 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
+    @property
+    def total(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -19,10 +23,19 @@ class Reply:
 
 
 class ChatError(RuntimeError):
-    """A model that cannot be reached, or whose reply is none; the message says which endpoint and what to try."""
+    """A model that cannot be reached, or whose reply is none; the message says which endpoint and what to try.
+
+    `usage` is what such a reply has cost all the same.
+    """
+
+    def __init__(self, message: str, usage: Usage | None = None):
+        super().__init__(message)
+        self.usage = usage or Usage()
 
 
 class ChatModel(Protocol):
+    """One that may answer differently under the same name also has an `identity`, a text that tells one from the other."""
+
     model: str
 
     async def complete(

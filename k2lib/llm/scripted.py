@@ -32,7 +32,8 @@ class ScriptedChat:
         # the last one: the context may spell it too
         match = re.search(r".*<text>\n?(.*?)\n?</text>\s*$", request, re.DOTALL)
         style = re.search(r"^Style: ([\w-]+)", request, re.MULTILINE)
+        begun = re.search(r"<written>\s*[^\s<]", request)  # what goes on needs no second opening
         rng = random.Random(f"{self.seed}/{seed}/{request}")
-        text = rewrite(match[1] if match else request, style[1] if style else "encyclopaedia", rng)
+        text = rewrite(match[1] if match else request, style[1] if style else "encyclopaedia", rng, opened=bool(begun))
         usage = Usage(len(request.split()), len(text.split()))
         return Reply({"role": "assistant", "content": text}, "stop", usage, self.model)

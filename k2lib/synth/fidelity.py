@@ -53,6 +53,17 @@ class Fidelity:
     reasons: tuple[str, ...]  # one sentence each; empty if it is faithful
 
 
+def kind_of(reason: str) -> str:
+    """A reason without what it is about: "number 7 is missing" and "number 9 is missing" are of one kind."""
+    for told in ("number in words", "number", "amount", "date", "name"):
+        if reason.startswith(f"{told} ") and reason.endswith((" is missing", " is new")):
+            return f"{told} {reason.rsplit(' ', 1)[1]}"
+    for told in ("length", "nothing is left of the sentence", "no reply"):
+        if reason.startswith(told):
+            return told
+    return reason
+
+
 def verify(source: str, rewrite: str) -> Fidelity:
     """The mechanical verdict on one rewrite."""
     reasons = [
@@ -90,9 +101,8 @@ def _coverage(source: str, rewrite: str) -> list[str]:
         plain = sum(
             word in words for word in _WORD.findall(sentence)
         )  # a heading that is all names says nothing by itself
-        if plain >= 2 and not any(
-            after[word[:STEM]] >= before[word[:STEM]] for word in words if before[word[:STEM]] < 3
-        ):
+        rare = [word[:STEM] for word in words if before[word[:STEM]] < 3]  # in a long text a sentence may have none
+        if plain >= 2 and rare and not any(after[stem] >= before[stem] for stem in rare):
             return [f"nothing is left of the sentence {' '.join(sentence.split())[:60]!r}"]
     return []
 
@@ -128,8 +138,8 @@ def _inside(text: str) -> list[str]:
 
 
 def _bare(word: str) -> str:
-    """In lower case, without a genitive's ending: "Hruska's" is there where "Hruska" is."""
-    return re.sub(r"['’]s?$", "", word.lower())
+    """In lower case, without quotes and a genitive's ending: "Hruska's" is there where "Hruska" is."""
+    return re.sub(r"['’]s$", "", word.lower().strip("'’-"))
 
 
 def _shape(source: str, rewrite: str) -> list[str]:

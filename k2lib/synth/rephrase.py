@@ -8,12 +8,13 @@ rewrite is verified against its source; what fails is kept with its reasons and 
 import asyncio
 import hashlib
 import re
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 
-from k2lib.llm import ChatError, ChatModel
+from k2lib.llm import ChatError, ChatModel, Reply
+from k2lib.llm.ask import ask
 from k2lib.places import DATA
 from k2lib.synth.fidelity import Fidelity, verify
 
@@ -65,15 +66,14 @@ def _cut(text: str, size: int) -> Iterator[str]:
 async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) -> Rephrasing:
     """One verified rewrite of `text` in `style`. ValueError for an unknown style; errors of the model pass through."""
     written, stopped = [], False
-    for excerpt in pieces(text, EXCERPT * CHARACTERS_PER_TOKEN):
+    for excerpt in excerpts(text):
         part: list[str] = []
         for piece in pieces(excerpt, PIECE * CHARACTERS_PER_TOKEN):
             if not piece.strip():
                 continue
             request = _template(style).format(context=excerpt, written=" ".join(part), text=piece.strip())
-            reply = await model.complete(
-                [{"role": "user", "content": request}], temperature=0.7, max_tokens=4 * PIECE, seed=seed
-            )
+            messages = [{"role": "user", "content": request}]
+            reply = await ask(model, messages, _spoken, temperature=0.7, max_tokens=4 * PIECE, seed=seed)
             part.append(reply.message["content"].strip())
             stopped |= reply.finish == "length"
         written.append(" ".join(part))
@@ -82,10 +82,23 @@ async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) ->
     return Rephrasing(rewritten, _hash(text), style, model.model, seed, Fidelity(not reasons, reasons))
 
 
+def excerpts(text: str) -> list[str]:
+    """`text` in the parts that a model is shown as a whole, of about `EXCERPT` tokens."""
+    return pieces(text, EXCERPT * CHARACTERS_PER_TOKEN)
+
+
+def _spoken(reply: Reply) -> Reply:
+    if reply.message.get("tool_calls"):
+        raise ValueError("it calls tools, and there are none; a text is wanted")
+    if not (reply.message.get("content") or "").strip():
+        raise ValueError("it is empty")
+    return reply
+
+
 async def rephrase_all(
-    model: ChatModel, texts: Iterable[str], wanted: list[str], *, seed: int = 0, concurrency: int = 16
-) -> list[list[Rephrasing]]:
-    """[text][style] with a bounded number of requests in flight.
+    model: ChatModel, wanted: Sequence[tuple[str, str]], *, seed: int = 0, concurrency: int = 16
+) -> list[Rephrasing]:
+    """A rewrite of each (text, style), with a bounded number of requests in flight.
 
     One that fails for good is returned without text, with the failure as its reason: what the others cost is not lost.
     ChatError if all fail.
@@ -100,8 +113,8 @@ async def rephrase_all(
                 failures.append(error)
                 return Rephrasing("", _hash(text), style, model.model, seed, Fidelity(False, (f"no reply: {error}",)))
 
-    done = await asyncio.gather(*(asyncio.gather(*(one(text, style) for style in wanted)) for text in texts))
-    if failures and len(failures) == sum(map(len, done)):
+    done = await asyncio.gather(*(one(text, style) for text, style in wanted))
+    if failures and len(failures) == len(done):
         raise failures[0]
     return done
 

@@ -18,7 +18,9 @@ from k2lib.synth.probes import probes
 WORLD = World.generate(0, 40)
 RNG = random.Random(0)
 SOURCES = [WORLD.document(p, RNG.choice(STYLES), RNG) for p in WORLD.people[:30]]
-REWRITES = rephrase.run(rephrase.rephrase_all(ScriptedChat(0), SOURCES, rephrase.styles()))
+WANTED = [(source, style) for source in SOURCES for style in rephrase.styles()]
+FLAT = rephrase.run(rephrase.rephrase_all(ScriptedChat(0), WANTED))
+REWRITES = [FLAT[at : at + len(rephrase.styles())] for at in range(0, len(FLAT), len(rephrase.styles()))]
 
 
 def test_there_are_at_least_ten_styles_each_with_an_intent():
@@ -126,12 +128,12 @@ def test_one_request_that_fails_for_good_costs_no_other():
                 raise ChatError("down")
             return await super().complete(messages, **settings)
 
-    wanted = ["letter", "diary"]
-    ((letter, diary),) = rephrase.run(rephrase.rephrase_all(Failing(["letter"]), SOURCES[:1], wanted))
+    wanted = [(SOURCES[0], "letter"), (SOURCES[0], "diary")]
+    letter, diary = rephrase.run(rephrase.rephrase_all(Failing(["letter"]), wanted))
     assert (letter.text, letter.verdict.reasons) == ("", ("no reply: down",)) and not letter.verdict.faithful
     assert diary.verdict.faithful and diary == REWRITES[0][rephrase.styles().index("diary")]
     with pytest.raises(ChatError, match="down"):
-        rephrase.run(rephrase.rephrase_all(Failing(wanted), SOURCES[:1], wanted))
+        rephrase.run(rephrase.rephrase_all(Failing(["letter", "diary"]), wanted))
 
 
 def test_pieces_join_to_the_text():

@@ -86,6 +86,14 @@ OPENING = {
 }
 ASKING = {"interview": ("Interviewer: ", "Guest: "), "question-answer": ("Question: ", "Answer: ")}
 PAIRED = ("critic", "encyclopaedia", "lecture", "letter", "summary")  # two facts a sentence
+LEADS = {  # before a text that is no document of the world
+    "letter": "Dear friend, ",
+    "interview": "Guest: ",
+    "news": "Reported today: ",
+    "diary": "Dear diary, ",
+    "summary": "In short: ",
+    "timeline": "In order: ",
+}
 EXCHANGES = (
     (" because ", " since "),
     (" but ", " yet "),

@@ -8,7 +8,17 @@ sentence where the style is flowing prose, and asks and answers where it is an i
 import random
 import re
 
-from k2lib.corpus.world.phrases import ASKING, EXCHANGES, OPENING, OPENINGS, PAIRED, PREDICATES, QUESTIONS, SENTENCES
+from k2lib.corpus.world.phrases import (
+    ASKING,
+    EXCHANGES,
+    LEADS,
+    OPENING,
+    OPENINGS,
+    PAIRED,
+    PREDICATES,
+    QUESTIONS,
+    SENTENCES,
+)
 
 _SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
@@ -50,13 +60,14 @@ def _fact(sentence: str, person: str) -> tuple[str, str] | None:
     return None
 
 
-def rewrite(text: str, style: str, rng: random.Random) -> str:
-    """The text in another wording and order; names, numbers and dates stay."""
+def rewrite(text: str, style: str, rng: random.Random, *, opened: bool = False, reorder: bool = True) -> str:
+    """The text in another wording and, if `reorder`, order; names, numbers and dates stay. `opened`: it continues a text."""
     person, facts, rest = read(text.strip())
     if not person:
-        return _exchange_words(rest, style, rng)
-    rng.shuffle(facts)
-    if style == "timeline":
+        return ("" if opened else LEADS.get(style, "")) + _exchange_words(rest, rng)
+    if reorder:
+        rng.shuffle(facts)
+    if style == "timeline" and reorder:
         facts.sort(key=lambda fact: fact[0] != "birth_year")
     body = _asked(person, facts, style, rng) if style in ASKING else _told(person, facts, style, rng)
     return " ".join([OPENING.get(style, "{n}.").format(n=person), *rest, *body])
@@ -83,8 +94,8 @@ def _say(fact: tuple[str, str], rng: random.Random) -> str:
     return rng.choice(PREDICATES[relation]).format(v=value)
 
 
-def _exchange_words(sentences: list[str], style: str, rng: random.Random) -> str:
-    """What cannot be read: some words exchanged, everything else as it stands, the style's opening before it."""
+def _exchange_words(sentences: list[str], rng: random.Random) -> str:
+    """What cannot be read: some words exchanged, everything else as it stands."""
     out = []
     for sentence in sentences:
         for old, new in rng.sample(EXCHANGES, len(EXCHANGES)):
@@ -92,6 +103,4 @@ def _exchange_words(sentences: list[str], style: str, rng: random.Random) -> str
                 sentence = sentence.replace(old, new, 1)
                 break
         out.append(sentence)
-    opening = {"letter": "Dear friend, ", "interview": "Guest: ", "news": "Reported today: "}
-    opening |= {"diary": "Dear diary, ", "summary": "In short: ", "timeline": "In order: "}
-    return opening.get(style, "") + " ".join(out)
+    return " ".join(out)
