@@ -15,7 +15,8 @@ from k2lib.synth.quantities import amounts, dates, number_words
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 _NAME = re.compile(r"(?<![.!?:]\s)(?<!^)(?<![\n\"“(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
 _WORD = re.compile(r"[\w’'-]+")
-_NEGATION = re.compile(r"\b(?:not|no|never|none|neither|nor|cannot|without|\w+n['’]t)\b", re.IGNORECASE)
+_PLAIN = re.compile(r"[^\W\d_]+(?:['’]t\b)?")  # a word without what hangs on it by a hyphen or an apostrophe
+_NEGATIONS = frozenset("not no never none neither nor cannot without".split())
 _REFUSAL = re.compile(
     r"\b(?:as an ai|i can(?:no|')t (?:help|assist|rewrite)|i(?:'m| am) (?:sorry|unable)|here is (?:the|a) rewrit)",
     re.IGNORECASE,
@@ -23,7 +24,7 @@ _REFUSAL = re.compile(
 _LEAKS = ("<text>", "</text>", "<context>", "<written>", "Keep every name, number, date")
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
 _HEADING = re.compile(r"^[^.:]{0,40}:\s+")
-_ADDRESS = re.compile(r"\b(?:I|me|my|you|your|we|us|our)\b", re.IGNORECASE)
+_ADDRESS = frozenset("i me my you your we us our".split())
 _FUNCTION_WORDS = frozenset(
     "about after again also been before being between both could does each even ever from have here into just like made many "
     "more most much must once only other over same should some such than that their them then there these they this those "
@@ -64,18 +65,33 @@ def kind_of(reason: str) -> str:
     return reason
 
 
+class _Text:
+    """A text, read once: its words for all that looks at words."""
+
+    def __init__(self, text: str):
+        self.text, lower = text, text.lower()
+        self.words = _WORD.findall(lower)
+        self.plain = Counter(_PLAIN.findall(lower))
+        self.bare = {_bare(word) for word in set(self.words)}
+
+    @property
+    def negations(self) -> int:
+        return sum(n for word, n in self.plain.items() if word in _NEGATIONS or word.endswith(("n't", "n’t")))
+
+
 def verify(source: str, rewrite: str) -> Fidelity:
     """The mechanical verdict on one rewrite."""
+    before, after = _Text(source), _Text(rewrite)
     reasons = [
         *_counted("number", _NUMBER.findall(source), _NUMBER.findall(rewrite)),
         *_new_and_missing("amount", amounts(source), amounts(rewrite)),
         *_new_and_missing("date", dates(source), dates(rewrite)),
-        *_new_and_missing("number in words", number_words(source), number_words(rewrite)),
-        *_names(source, rewrite),
-        *_coverage(source, rewrite),
-        *_shape(source, rewrite),
+        *_new_and_missing("number in words", number_words(before.plain), number_words(after.plain)),
+        *_names(before, after),
+        *_coverage(before, after),
+        *_shape(before, after),
     ]
-    if len(_NEGATION.findall(source)) != len(_NEGATION.findall(rewrite)):
+    if before.negations != after.negations:
         reasons.append("the number of negations differs")
     return Fidelity(not reasons, tuple(reasons))
 
@@ -89,38 +105,37 @@ def _new_and_missing(kind: str, before: set[str], after: set[str]) -> list[str]:
     return ([f"{kind} {missing[0]} is missing"] if missing else []) + ([f"{kind} {new[0]} is new"] if new else [])
 
 
-def _coverage(source: str, rewrite: str) -> list[str]:
+def _coverage(source: _Text, rewrite: _Text) -> list[str]:
     """Every sentence leaves a trace: one of its rarer words stands in the rewrite as often as in the source. What addresses the
     reader ("Dear friend, you asked me") frames the facts and may go, as may a heading that ends in a colon."""
-    sentences = [_content_words(s) for s in _SENTENCE.split(source)]
-    before = Counter(word[:STEM] for words in sentences for word in words)
-    after = Counter(word[:STEM] for word in _WORD.findall(rewrite.lower()))
+    sentences = [(sentence, _content_words(sentence)) for sentence in _SENTENCE.split(source.text)]
+    before = Counter(word[:STEM] for _, words in sentences for word in words)
+    after = Counter(word[:STEM] for word in rewrite.words)
     if len(before) >= 12 and sum(stem in after for stem in before) < LEAST_OVERLAP * len(before):
         return [f"fewer than {LEAST_OVERLAP:.0%} of the source's words are left"]
-    for sentence, words in zip(_SENTENCE.split(source), sentences, strict=True):
-        plain = sum(
-            word in words for word in _WORD.findall(sentence)
-        )  # a heading that is all names says nothing by itself
+    for sentence, words in sentences:
         rare = [word[:STEM] for word in words if before[word[:STEM]] < 3]  # in a long text a sentence may have none
-        if plain >= 2 and rare and not any(after[stem] >= before[stem] for stem in rare):
+        if not rare or any(after[stem] >= before[stem] for stem in rare):
+            continue
+        if (
+            sum(word in words for word in _WORD.findall(sentence)) >= 2
+        ):  # a heading that is all names says nothing by itself
             return [f"nothing is left of the sentence {' '.join(sentence.split())[:60]!r}"]
     return []
 
 
 def _content_words(sentence: str) -> set[str]:
-    sentence = _HEADING.sub("", sentence.strip())
-    if _ADDRESS.search(sentence):
+    words = _WORD.findall(_HEADING.sub("", sentence.strip()).lower())
+    if not _ADDRESS.isdisjoint(words):
         return set()
-    words = (w for w in _WORD.findall(sentence.lower()) if w.isdigit() or len(w) >= 4)
-    return {w for w in words if w not in _FUNCTION_WORDS}
+    return {w for w in words if (len(w) >= 4 or w.isdigit()) and w not in _FUNCTION_WORDS}
 
 
-def _names(source: str, rewrite: str) -> list[str]:
+def _names(source: _Text, rewrite: _Text) -> list[str]:
     """Names of the source that are gone, and capitalised words inside sentences of the rewrite that are new. A word that
     stands anywhere in the other text, whatever its case, counts as present: sentences may be turned around."""
-    words_before, words_after = ({_bare(w) for w in _WORD.findall(t)} for t in (source, rewrite))
-    missing = [name for name in _named(source) if _bare(name) not in words_after]
-    new = [name for name in _inside(rewrite) if _bare(name) not in words_before]
+    missing = [name for name in _named(source.text) if _bare(name) not in rewrite.bare]
+    new = [name for name in _inside(rewrite.text) if _bare(name) not in source.bare]
     return ([f"name {missing[0]} is missing"] if missing else []) + ([f"name {new[0]} is new"] if new else [])
 
 
@@ -139,20 +154,20 @@ def _inside(text: str) -> list[str]:
 
 def _bare(word: str) -> str:
     """In lower case, without quotes and a genitive's ending: "Hruska's" is there where "Hruska" is."""
-    return re.sub(r"['’]s$", "", word.lower().strip("'’-"))
+    return word.lower().strip("'’-").removesuffix("'s").removesuffix("’s")
 
 
-def _shape(source: str, rewrite: str) -> list[str]:
+def _shape(source: _Text, rewrite: _Text) -> list[str]:
     reasons = []
-    before, after = len(_WORD.findall(source)), len(_WORD.findall(rewrite))
+    before, after, text = len(source.words), len(rewrite.words), rewrite.text.strip()
     if not SHORTEST * before <= after <= LONGEST * before + 20:
         reasons.append(f"length {after} words for a source of {before}")
-    if rewrite.strip() and rewrite.strip()[-1] not in ".!?\"”')]}:;|" and source.strip()[-1:] in ".!?":
+    if text and text[-1] not in ".!?\"”')]}:;|" and source.text.strip()[-1:] in ".!?":
         reasons.append("it ends in the middle of a sentence")
-    if _REFUSAL.search(rewrite) and not _REFUSAL.search(source):
+    if _REFUSAL.search(text) and not _REFUSAL.search(source.text):
         reasons.append("it refuses or talks about the task")
-    if any(leak in rewrite and leak not in source for leak in _LEAKS):
+    if any(leak in text and leak not in source.text for leak in _LEAKS):
         reasons.append("it repeats its instructions")
-    if before > 8 and rewrite.strip() == source.strip():
+    if before > 8 and text == source.text.strip():
         reasons.append("it is a copy of the source")
     return reasons

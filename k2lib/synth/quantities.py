@@ -5,6 +5,7 @@ the thing. Each function returns a set, so two texts are compared by difference.
 """
 
 import re
+from collections.abc import Iterable
 
 _UNITS = {
     "%": ("%", "percent", "per cent"),
@@ -37,8 +38,10 @@ _UNITS = {
 }
 _UNIT = {spelling: unit for unit, spellings in _UNITS.items() for spelling in spellings}
 _AFTER = "|".join(re.escape(s) for s in sorted(_UNIT, key=len, reverse=True))
-_AMOUNT = re.compile(rf"(?:([$€£])\s?)?(\d+(?:[.,]\d+)*)(?:[\s-]?({_AFTER})(?!\w))?", re.IGNORECASE)
-_NEGATIVE = re.compile(r"(?<![\w)\]])[-−](\d+(?:[.,]\d+)*)")
+_DIGIT = re.compile(r"\d")
+# Each begins with what is rare, so that most of a text is passed over quickly.
+_AMOUNT = re.compile(rf"(?=[$€£\d])(?:([$€£])\s?)?(\d+(?:[.,]\d+)*)(?:[\s-]?({_AFTER})(?!\w))?", re.IGNORECASE)
+_NEGATIVE = re.compile(r"[-−](?<![\w)\]].)(\d+(?:[.,]\d+)*)")
 
 _WORDS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
@@ -49,10 +52,10 @@ _VALUE = {word: str(n) for n, word in enumerate(_WORDS)} | {
 }
 _VALUE |= {"hundred": "100", "thousand": "1000", "million": "1000000", "billion": "1000000000", "dozen": "12"}
 del _VALUE["one"]  # mostly a pronoun
-_NUMBER_WORD = re.compile(rf"\b(?:{'|'.join(_VALUE)})\b", re.IGNORECASE)
 
 _MONTHS = "january february march april may june july august september october november december".split()
 _MONTH = "|".join(m.capitalize() for m in _MONTHS)
+_NAMED = tuple(_MONTH.split("|"))
 _DATES = (
     re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?: of)? (?P<m>{_MONTH})\b(?:,? (?P<y>\d{{4}}))?"),
     re.compile(rf"\b(?P<m>{_MONTH}) (?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?!\d)(?:,? (?P<y>\d{{4}}))?"),
@@ -62,7 +65,7 @@ _DATES = (
 
 def amounts(text: str) -> set[str]:
     """Numbers with a unit, as "5 km"; and numbers below zero, as "-5"."""
-    if not any(c.isdigit() for c in text):
+    if not _DIGIT.search(text):
         return set()
     found = {f"-{value}" for value in _NEGATIVE.findall(text)}
     for sign, value, unit in _AMOUNT.findall(text):
@@ -71,15 +74,18 @@ def amounts(text: str) -> set[str]:
     return found
 
 
-def number_words(text: str) -> set[str]:
-    """Values of the numbers written as words: "three" is "3"."""
-    return {_VALUE[word.lower()] for word in _NUMBER_WORD.findall(text)}
+def number_words(words: Iterable[str]) -> set[str]:
+    """Values of the numbers among words in lower case: "three" is "3"."""
+    return {_VALUE[word] for word in words if word in _VALUE}
 
 
 def dates(text: str) -> set[str]:
     """Days of the calendar, as "3.5.1950", or "3.5." without a year."""
     found = set()
-    for pattern in _DATES:
+    if not _DIGIT.search(text):
+        return found
+    named = any(month in text for month in _NAMED)
+    for pattern in _DATES if named else _DATES[-1:]:
         for match in pattern.finditer(text):
             month = match["m"].lower()
             number = _MONTHS.index(month) + 1 if month in _MONTHS else int(month)
