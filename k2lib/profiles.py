@@ -23,6 +23,23 @@ class CorpusSize:
 
 
 @dataclass(frozen=True)
+class IngestionSize:
+    """A base model that knows people, and new people whom it reads about (notebook 01); rates chosen on seed 0."""
+
+    large: dict = field(hash=False)  # K2Config fields that differ from the profile's
+    small: dict = field(hash=False)
+    people: int  # in the base corpus
+    new: int
+    steps: int  # of the base model
+    batch_size: int
+    seq_len: int
+    warmup: int
+    lr: float  # of the base model
+    ingest_lr: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class TrainSize:
     steps: int
     batch_size: int  # sequences a step
@@ -122,6 +139,7 @@ class Profile:
     name: str
     model: dict = field(hash=False)  # K2Config fields that differ from the preset "nano"
     corpus: CorpusSize
+    ingestion: IngestionSize
     pretrain: TrainSize
     routing: RoutingSize
     rates: OptimizerSize  # the grid of learning rates
@@ -158,6 +176,19 @@ _NARROW = dict(
 )
 _WIDE = _NARROW | dict(hidden_size=128, intermediate_size=256, moe_intermediate_size=64)
 
+_INGESTION = IngestionSize(
+    large=_WIDE | dict(vocab_size=1024),
+    small=_NARROW | dict(vocab_size=1024),
+    people=400,
+    new=200,
+    steps=2000,
+    batch_size=16,
+    seq_len=128,
+    warmup=20,
+    lr=2e-3,
+    ingest_lr=3e-3,
+    seeds=5,
+)
 _OPTIMIZER = OptimizerSize(
     steps=300,
     batch_size=16,
@@ -192,6 +223,9 @@ SMOKE = Profile(
         largest_number=8,
         vocab_size=1024,
         fidelity_documents=40,
+    ),
+    ingestion=replace(
+        _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=8, seq_len=64, warmup=4, seeds=1
     ),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
@@ -230,6 +264,7 @@ LAPTOP = Profile(
         largest_number=20,
         vocab_size=4096,
     ),
+    ingestion=replace(_INGESTION, seeds=1),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
@@ -246,6 +281,7 @@ LAPTOP = Profile(
 STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, however long they take
     LAPTOP,
     name="study",
+    ingestion=_INGESTION,
     routing=replace(LAPTOP.routing, seeds=5),
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, seeds=16),
@@ -270,6 +306,7 @@ GPU = replace(
     corpus=replace(
         LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, largest_number=60, vocab_size=8192
     ),
+    ingestion=replace(_INGESTION, people=4000, new=2000, steps=20_000, batch_size=32),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=4000, batch_size=32, seq_len=512, warmup=100)),

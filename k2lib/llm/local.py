@@ -32,7 +32,7 @@ def sample_turns(
     budgets: Sequence[int],
     temperature: float = 0.0,
     seed: int | Sequence[int] = 0,
-    on_token: Callable[[int, int], None] | None = None,
+    on_token: Callable[[int, int, float], bool | None] | None = None,
 ) -> list[Turn]:
     """One assistant turn after each prompt (token ids up to it), cut at its budget of tokens.
 

@@ -92,7 +92,7 @@ class _Shown:
     def __init__(self, tokenizer: Tokenizer, write: Callable[[str], None]):
         self._tokenizer, self._write, self._ids, self._written = tokenizer, write, [], 0
 
-    def add(self, _sequence: int, token: int) -> None:
+    def add(self, _sequence: int, token: int, _logprob: float) -> None:
         name = self._tokenizer.control_name(token)
         if name != chat.END and token != self._tokenizer.eos_id:
             self._ids.append(token)

@@ -40,13 +40,13 @@ def sample(
     seed: int | Sequence[int] = 0,
     stop_tokens: tuple[int, ...] = (),
     stop: Sequence[Sequence[int]] = (),
-    on_token: Callable[[int, int], None] | None = None,
+    on_token: Callable[[int, int, float], bool | None] | None = None,
 ) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until a stop token, a sequence of ids of `stop`, or `max_new_tokens`.
 
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
-    `seed` may be a list, one for each sequence. `on_token(i, t)` is called as token t of sequence i appears
-    (streaming). Under autocast products run in its dtype.
+    `seed` may be a list, one for each sequence. `on_token(i, t, log_p)` is called as token t of
+    sequence i appears (streaming); where it returns True that sequence ends. Under autocast products run in its dtype.
     ValueError for an empty prompt, a token outside the vocabulary, a text beyond the model's positions, or settings
     out of range; FloatingPointError for logits that are no numbers.
     """
@@ -72,9 +72,8 @@ def sample(
                 continue
             completions[i].tokens.append(token)
             completions[i].logprobs.append(value)
-            if on_token:
-                on_token(i, token)
-            if token in stops or _ends(completions[i].tokens, stop):
+            enough = on_token is not None and on_token(i, token, value)
+            if token in stops or enough or _ends(completions[i].tokens, stop):
                 completions[i].finish = "stop"
             else:
                 going.append(row)

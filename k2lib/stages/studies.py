@@ -22,16 +22,17 @@ def study(
 
     ValueError for fewer than one seed.
     """
-    data, size = corpus(profile, seed, progress), asdict(getattr(profile, one.size))
+    size = asdict(getattr(profile, one.size))
+    data = corpus(profile, seed, progress) if one.reads_corpus else None
     count = size.pop("seeds") if seeds is None else seeds
     if count < 1:
         raise ValueError(f"a study needs at least one seed, not {count}")
-    key = {"size": size, "model": profile.model, "lr": profile.pretrain.lr, "corpus": data.dir.name}
-    key["judged_on"] = profile.judged_on
+    key = {"size": size, "model": profile.model, "lr": profile.pretrain.lr, "judged_on": profile.judged_on}
+    key["corpus"] = data.dir.name if data else None
 
     def result(run: int) -> dict:
         def make(directory: Path) -> None:
-            numbers = one.measure(config(profile), data.dataset, profile, run, progress)
+            numbers = one.measure(config(profile), data and data.dataset, profile, run, progress)
             (directory / "result.json").write_text(json.dumps(numbers), encoding="utf-8")
 
         path = stage(f"{one.size}-study", key | {"run": run}, make, code=one.measure)

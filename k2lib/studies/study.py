@@ -13,5 +13,6 @@ from k2lib.progress import Progress
 class Study:
     notebook: str  # whose claims it measures
     size: str  # the field of a profile that holds its size, with `seeds` among it
-    measure: Callable[[K2Config, PackedDataset, Profile, int, Progress], dict]  # of one seed: plain JSON
+    measure: Callable[[K2Config, PackedDataset | None, Profile, int, Progress], dict]  # of one seed: plain JSON
     values: Callable[[Profile, list[dict]], dict[str, list[float]]]  # claim id -> one number a seed
+    reads_corpus: bool = True  # else it makes its texts itself, and gets None for a dataset

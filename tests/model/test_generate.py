@@ -101,7 +101,7 @@ def test_a_stop_token_ends_its_own_sequence_and_is_kept(model):
 
 def test_tokens_are_streamed_in_order(model):
     streamed = [[], []]
-    completions = sample(model, prompts(3, 7), max_new_tokens=6, on_token=lambda i, token: streamed[i].append(token))
+    completions = sample(model, prompts(3, 7), max_new_tokens=6, on_token=lambda i, token, _: streamed[i].append(token))
     assert streamed == [c.tokens for c in completions]
 
 

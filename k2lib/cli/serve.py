@@ -1,0 +1,24 @@
+"""serve: a checkpoint as an OpenAI-compatible endpoint."""
+
+import argparse
+import os
+
+
+def commands(groups) -> None:
+    command = groups.add_parser("serve", help="an OpenAI-compatible endpoint for a checkpoint, ours or transformers'")
+    command.set_defaults(run=serve)
+    command.add_argument("--model", required=True, metavar="DIR", help="a checkpoint directory, or a name of `k2 get`")
+    command.add_argument("--name", default="", help="what the endpoint calls it; the directory's name if none is given")
+    command.add_argument("--host", default="127.0.0.1")
+    command.add_argument("--port", type=int, default=8000, help="0 takes a free one")
+    command.add_argument("--batch", type=int, default=16, help="requests decoded together, at most")
+
+
+def serve(options: argparse.Namespace) -> int:
+    from k2lib.serving import run
+
+    if options.batch < 1:
+        raise ValueError(f"--batch is {options.batch}; at least one request is decoded at a time")
+    key = os.environ.get("K2_SERVE_KEY", "")
+    run.serve(options.model, options.name, options.host, options.port, options.batch, key)
+    return 0

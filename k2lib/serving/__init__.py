@@ -1,0 +1,1 @@
+"""A checkpoint as an OpenAI-compatible endpoint: `k2 serve`."""
