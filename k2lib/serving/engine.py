@@ -31,7 +31,7 @@ class Request:
 class Engine(Protocol):
     name: str
     positions: int  # of prompt and answer together
-    vocabulary: int
+    opening: str  # the text that begins a call, if a call begins with text; else ""
 
     def prompt(self, messages: list[dict], tools: list[dict]) -> list[int]:
         """Token ids up to the assistant's turn. ValueError for what cannot be said in the model's format."""
@@ -60,7 +60,7 @@ class K2Engine:
     def __init__(self, directory: Path | str, name: str):
         self.name = name
         self._model, self._tokenizer = load(directory)
-        self.positions, self.vocabulary = self._model.config.max_position_embeddings, self._model.config.vocab_size
+        self.positions, self.opening = self._model.config.max_position_embeddings, ""
         self._ends = {self._tokenizer.encode_control(chat.END), self._tokenizer.eos_id}
 
     def prompt(self, messages: list[dict], tools: list[dict]) -> list[int]:

@@ -47,9 +47,12 @@ class Turn:
         return (content[: min(places)], True) if places else (content, False)
 
     def _settled(self, content: str) -> int:
-        """How much of it stands whatever comes: not the beginning of a stop string, half a character, or space at the end."""
+        """How much of it stands whatever comes: not the beginning of a stop string or a call, half a character, or space at the end."""
         text = content.rstrip("\ufffd")
-        for stop in self.stop:
+        opening = self.engine.opening
+        if opening and opening in text:
+            text = text[: text.index(opening)]
+        for stop in (*self.stop, *([opening] if opening else [])):
             for length in range(min(len(stop) - 1, len(text)), 0, -1):
                 if text.endswith(stop[:length]):
                     text = text[:-length]
