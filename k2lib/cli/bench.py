@@ -8,6 +8,7 @@ NAMES = {
     "memory": "bytes kept for the backward pass, and the time of a step",
     "optim": "an optimizer's step",
     "kernels": "the raw kernels, on a GPU",
+    "rephrase": "a corpus read, its duplicates found, its rewrites checked",
 }  # files of k2lib/bench/
 
 

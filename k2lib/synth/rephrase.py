@@ -21,6 +21,7 @@ from k2lib.synth.fidelity import Fidelity, verify
 PROMPTS = DATA / "prompts"
 EXCERPT, PIECE = 4096, 256  # tokens, Figure 4 of the paper
 CHARACTERS_PER_TOKEN = 4
+LONGEST_REPLY = 3  # tokens for one of a piece; the check rejects what is longer, so it need not be paid for
 
 
 @dataclass(frozen=True)
@@ -43,24 +44,26 @@ def pieces(text: str, size: int) -> list[str]:
 
     A sentence longer than that (code, a table, one endless line) is cut at white space, and a longer word anywhere.
     """
-    parts, current = [], ""
-    sentences = re.split(r"(?<=[.!?\n])(?=\s)", text)
-    for sentence in (part for s in sentences for part in ([s] if len(s) <= size else _cut(s, size))):
-        if current and len(current) + len(sentence) > size:
-            parts.append(current)
-            current = ""
-        current += sentence
-    return [*parts, current] if current else parts
-
-
-def _cut(text: str, size: int) -> Iterator[str]:
-    at = 0
-    while at < len(text):
-        end = at + size
-        space = text.rfind(" ", at + 1, end) if end < len(text) else -1
-        end = space if space > at else end
-        yield text[at:end]
+    parts, at = [], 0
+    while len(text) - at > size:
+        end = _sentence_end(text, at, at + size)
+        if end <= at:
+            space = text.rfind(" ", at + 1, at + size)
+            end = space if space > at else at + size
+        parts.append(text[at:end])
         at = end
+    return [*parts, text[at:]] if text[at:] else parts
+
+
+def _sentence_end(text: str, start: int, stop: int) -> int:
+    """The last place in (start, stop] behind a sentence's end and before white space; `start` if there is none."""
+    found = start
+    for mark in ".!?\n":
+        at = text.rfind(mark, start, stop)
+        while at >= found and not text[at + 1].isspace():
+            at = text.rfind(mark, start, at)
+        found = max(found, at + 1)
+    return found
 
 
 async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) -> Rephrasing:
@@ -73,18 +76,27 @@ async def rephrase(model: ChatModel, text: str, style: str, *, seed: int = 0) ->
                 continue
             request = _template(style).format(context=excerpt, written=" ".join(part), text=piece.strip())
             messages = [{"role": "user", "content": request}]
-            reply = await ask(model, messages, _spoken, temperature=0.7, max_tokens=4 * PIECE, seed=seed)
+            limit = 64 + LONGEST_REPLY * len(piece) // CHARACTERS_PER_TOKEN
+            reply = await ask(model, messages, _spoken, temperature=0.7, max_tokens=limit, seed=seed)
             part.append(reply.message["content"].strip())
             stopped |= reply.finish == "length"
         written.append(" ".join(part))
     rewritten = "\n\n".join(written)
     reasons = verify(text, rewritten).reasons + (("the model stopped at its token limit",) if stopped else ())
+    reasons += ("it says a sentence twice",) if _repeats(rewritten) and not _repeats(text) else ()
     return Rephrasing(rewritten, _hash(text), style, model.model, seed, Fidelity(not reasons, reasons))
 
 
 def excerpts(text: str) -> list[str]:
     """`text` in the parts that a model is shown as a whole, of about `EXCERPT` tokens."""
     return pieces(text, EXCERPT * CHARACTERS_PER_TOKEN)
+
+
+def _repeats(text: str) -> bool:
+    """Whether a sentence of several words stands in it again, as where a model does not find its end."""
+    sentences = [" ".join(s.split()).lower() for s in re.split(r"(?<=[.!?])\s+|\n+", text)]
+    told = [s for s in sentences if s.count(" ") >= 3]
+    return len(set(told)) < len(told)
 
 
 def _spoken(reply: Reply) -> Reply:

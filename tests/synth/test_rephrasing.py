@@ -154,3 +154,15 @@ def test_the_probes_are_two_hundred_good_and_two_hundred_bad_and_no_two_alike():
     kinds = {"changed relation", "swapped roles", "added fact", "dropped fact", "hedged fact", "quantity in words"}
     assert {p.wrong for p in bad} == kinds
     assert len({p.rewrite for p in found} | {p.source for p in found}) == len(found) + len({p.source for p in found})
+
+
+def test_a_model_that_does_not_find_its_end_is_noticed():
+    source = "Sea otters eat sea urchins, and sea urchins eat kelp. Hunters killed the otters off the coast."
+
+    class Twice(ScriptedChat):
+        async def complete(self, messages, **settings):
+            assert settings["max_tokens"] < 200  # a short piece needs no long reply
+            words = "Off the coast hunters killed the otters. Sea urchins eat kelp, and sea otters eat sea urchins."
+            return Reply({"role": "assistant", "content": f"{words} {words.split('. ')[0]}."}, "stop", Usage(), "twice")
+
+    assert rephrase.run(rephrase.rephrase(Twice(), source, "letter")).verdict.reasons == ("it says a sentence twice",)
