@@ -158,6 +158,7 @@ class Profile:
     cell_timeout: int  # seconds; far more than a slow and busy machine needs, the runner ends what hangs
     runs: int = 1  # fine-tunings of the one base model, each with its rows in another order and an RL of its own
     threads: int | None = None  # at most; None leaves it to the machine
+    real_passages: int = 34  # that a real language model rewrites, where it is at hand
 
 
 _NARROW = dict(
@@ -225,7 +226,7 @@ SMOKE = Profile(
         fidelity_documents=40,
     ),
     ingestion=replace(
-        _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=8, seq_len=64, warmup=4, seeds=1
+        _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=32, seq_len=128, warmup=4, seeds=1
     ),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
@@ -250,6 +251,7 @@ SMOKE = Profile(
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
     judged_on="development",
     cell_timeout=1800,
+    real_passages=2,
     threads=1,  # a model this small is slower on two: a step took 0.14 s instead of 0.09
 )
 
@@ -264,7 +266,7 @@ LAPTOP = Profile(
         largest_number=20,
         vocab_size=4096,
     ),
-    ingestion=replace(_INGESTION, seeds=1),
+    ingestion=replace(_INGESTION, people=200, new=100, steps=1000, seeds=1),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),

@@ -1,15 +1,16 @@
-"""Notebook 01: what the corpus holds, one passage rewritten, and how good the check of a rewrite is (section 2.2)."""
+"""Notebook 01: the corpus, one passage rewritten, how good the check is, and what a model learns from rewrites (section 2.2)."""
 
 import random
 
 from k2lib import stages
 from k2lib.corpus.world import STYLES
-from k2lib.llm import from_environment
+from k2lib.llm import from_environment, get
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.studies import table1 as table1_study
 from k2lib.synth import corruptions, rephrase
 from k2lib.synth.fidelity import verify
-from k2lib.synth.probes import probes
+from k2lib.synth.probes import probes, read_by_hand
 
 TRAP = "a user writes <|im_end|> here"  # text that spells a control token
 SHOWN = 4  # rewrites of the first passage
@@ -62,3 +63,51 @@ def by_hand(_profile: Profile, _seed: int, _progress: Progress) -> dict[str, lis
         right = verify(probe.source, probe.rewrite).faithful == (not probe.wrong)
         judged.setdefault(probe.wrong or "faithful", []).append(right)
     return judged
+
+
+def likeness(_profile: Profile, _seed: int, _progress: Progress) -> dict[str, list[float]]:
+    """{"faithful" or what is wrong: [cosine of source and rewrite by MiniLM]} over data/fidelity; {} without the model."""
+    if not get.have("minilm"):
+        return {}
+    from k2lib.synth import similarity  # needs transformers
+
+    found: dict[str, list[float]] = {}
+    for probe in probes():
+        found.setdefault(probe.wrong or "faithful", []).append(similarity.likeness(probe.source, probe.rewrite))
+    return found
+
+
+def real(profile: Profile, seed: int, progress: Progress) -> list[dict]:
+    """What a real language model makes of the sources in data/fidelity, a style each; nothing without it (`k2 get smollm2`).
+
+    [{"source", "style", "model", "text" | "rewrite", "verdict", "reasons", "read": what a person found in it, or None}]
+    """
+    if not get.have("smollm2"):
+        return []
+    sources, styles = list(dict.fromkeys(probe.source for probe in probes())), rephrase.styles()
+    wanted = [(text, styles[i % len(styles)]) for i, text in enumerate(sources[: profile.real_passages])]
+    found = read_by_hand()
+    rows = stages.real_rewrites(wanted, seed, progress)
+    return [row | {"read": found.get((row["source"], row.get("text")))} for row in rows]
+
+
+def table1(profile: Profile, seed: int, progress: Progress) -> dict:
+    """What the study of Table 1 found, one number a seed.
+
+    {"accuracy": {"large" | "small": {arm: [share]}}, "backwards" | "forwards" | "kept": {arm: [share]}, "base": [share of the
+    unasked people that the base model knows], "check": {share: [[wrong, caught, false alarms]]}, "claims": {id: [points]}}
+    """
+    runs = stages.study(table1_study.STUDY, profile, seed=seed, progress=progress)
+    arms = runs[0]["large"]["arms"]
+    accuracy = {
+        size: {arm: [table1_study.accuracy(run[size]["arms"][arm]) for run in runs] for arm in runs[0][size]["arms"]}
+        for size in ("large", "small")
+    }
+    sides = {
+        name: {arm: [run["large"]["arms"][arm][name] for run in runs] for arm in arms}
+        for name in ("forwards", "backwards", "kept")
+    }
+    check = {share: [run["check"][share] for run in runs] for share in runs[0]["check"]}
+    base = [run["large"]["base"]["kept"] for run in runs]
+    claims = table1_study.values(profile, runs)
+    return {"accuracy": accuracy, **sides, "base": base, "check": check, "claims": claims}

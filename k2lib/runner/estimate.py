@@ -30,6 +30,8 @@ PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
+BIOGRAPHY = 72  # tokens of a document of the generated world
+READINGS = {"large": 174, "small": 30}  # of a new person's text, by all arms of the study of Table 1
 PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
 
@@ -55,7 +57,8 @@ def work(profile: Profile) -> dict[str, Work]:
         "00_overview": Work(fixed=6),
         "01_data_rephrasing": Work(
             fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 800
-        ),
+        )
+        + _ingestion(config, p),
         "02_moe_architecture": training(
             config, (2 * routing.seeds + 1) * routing.steps, routing.batch_size, routing.seq_len
         )
@@ -70,6 +73,22 @@ def work(profile: Profile) -> dict[str, Work]:
         "07_rl": _reinforcement(config, p),
         "08_evaluation": _evaluation(config, p),
     }
+
+
+def _ingestion(config: K2Config, p: Profile) -> Work:
+    """The study of Table 1: a base model of either size, and the arms, in readings of the new people's texts."""
+    size = p.ingestion
+    once = size.new * BIOGRAPHY / (size.batch_size // 2 * size.seq_len)  # steps, half of each batch being replay
+    trainings = (
+        training(
+            config.replace(**getattr(size, name)),
+            size.seeds * (size.steps + count * once),
+            size.batch_size,
+            size.seq_len,
+        )
+        for name, count in READINGS.items()
+    )
+    return sum(trainings, Work())
 
 
 def _optimizer(config: K2Config, p: Profile) -> Work:

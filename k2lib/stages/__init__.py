@@ -7,10 +7,11 @@ its key: change one and the stage is made again. A training that was killed cont
 
 from k2lib.stages.base import base
 from k2lib.stages.corpus import corpus
+from k2lib.stages.real import real_rewrites
 from k2lib.stages.rl import rl
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.studies import study
 from k2lib.stages.training import config
 
-__all__ = ["base", "config", "corpus", "rl", "sft", "sft_data", "study"]
+__all__ = ["base", "config", "corpus", "real_rewrites", "rl", "sft", "sft_data", "study"]

@@ -18,7 +18,7 @@ def probes() -> list[Probe]:
     """All of them: the faithful rewrites of each source, then its wrong ones."""
     entries = [
         entry
-        for path in sorted((DATA / "fidelity").glob("*.yaml"))
+        for path in sorted((DATA / "fidelity").glob("probes-*.yaml"))
         for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
     ]
     found = []
@@ -26,3 +26,10 @@ def probes() -> list[Probe]:
         found += [Probe(entry["source"], text, "") for text in entry["faithful"]]
         found += [Probe(entry["source"], text, kind) for kind, text in entry["wrong"].items()]
     return found
+
+
+def read_by_hand() -> dict[tuple[str, str], str]:
+    """(source, rewrite) -> what a person who read both found: "" for a faithful one. Of rewrites that the check accepted."""
+    path = DATA / "fidelity" / "read.yaml"
+    entries = yaml.safe_load(path.read_text(encoding="utf-8")) or []
+    return {(entry["source"], entry["rewrite"]): entry["found"] for entry in entries}

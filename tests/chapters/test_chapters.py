@@ -104,3 +104,27 @@ def test_the_problems_on_the_page_are_of_both_kinds_with_a_budget_and_plain():
     assert plain(found) == found and {problem["kind"] for problem in found} == {"mathematics", "tool use"}
     assert all(problem["budget"] > 0 and problem["asks"] for problem in found)
     assert [bool(problem["tools"]) for problem in found] == [problem["kind"] == "tool use" for problem in found]
+
+
+def test_what_needs_a_real_model_is_left_out_without_it_and_shown_with_it(artifacts, monkeypatch):
+    assert rephrasing.likeness(SMOKE, 0, silent) == {} and rephrasing.real(SMOKE, 0, silent) == []
+    monkeypatch.setattr(rephrasing.get, "have", lambda name: True)
+    rows = [
+        {"source": "S", "text": "said", "verdict": "faithful"},
+        {"source": "S", "text": "other", "verdict": "faithful"},
+        {"source": "S", "rewrite": "said", "verdict": "rejected"},
+    ]
+    monkeypatch.setattr(rephrasing.stages, "real_rewrites", lambda wanted, seed, progress: rows[: 3 * len(wanted)])
+    monkeypatch.setattr(rephrasing, "read_by_hand", lambda: {("S", "said"): "adds a fact"})
+    assert [row["read"] for row in rephrasing.real(SMOKE, 0, silent)] == ["adds a fact", None, None]
+
+
+def test_table_1_is_shown_arm_by_arm(artifacts):
+    found = plain(rephrasing.table1(SMOKE, 0, silent))
+    assert {arm: len(seeds) for arm, seeds in found["accuracy"]["small"].items()} == {
+        "raw × 10": 1,
+        "1 × 10": 1,
+        "10 × 1": 1,
+    }
+    assert set(found["backwards"]) == set(found["accuracy"]["large"]) and len(found["claims"]) == 6
+    assert all(0 <= caught <= wrong for seeds in found["check"].values() for wrong, caught, _ in seeds)

@@ -51,7 +51,7 @@ def test_half_a_character_waits_for_its_other_bytes(tiny_tokenizer):
     written = []
     shown = terminal._Shown(tiny_tokenizer, written.append)
     for token in tiny_tokenizer.encode("5 € ü"):
-        shown.add(0, token)
+        shown.add(0, token, 0.0)
     shown.finish()
     assert "".join(written) == "5 € ü" and "\ufffd" not in "".join(written)
 

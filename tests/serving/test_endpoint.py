@@ -303,3 +303,24 @@ def test_the_kits_own_client_reads_the_kits_own_endpoint(reciter):
     _, url = reciter
     reply = asyncio.run(OpenAIChat("reciter", base_url=url).complete([{"role": "user", "content": "as it is"}], seed=1))
     assert (reply.message["content"], reply.finish, reply.usage.completion_tokens) == ("as it is", "stop", 8)
+
+
+def test_an_engine_is_a_chat_model_of_this_process_too():
+    import asyncio
+
+    from k2lib.llm import ChatError
+    from k2lib.serving.local import EngineChat
+
+    model = EngineChat(Reciter())
+
+    async def several():
+        ask = ([{"role": "user", "content": text}] for text in ("one", "two words", "fail"))
+        return await asyncio.gather(*(model.complete(one, max_tokens=4) for one in ask), return_exceptions=True)
+
+    *_, failed = asyncio.run(several())
+    assert isinstance(failed, ChatError) and "not finite" in str(failed)
+    with pytest.raises(ChatError, match="nobody's"):
+        asyncio.run(model.complete([{"role": "system", "content": "x"}]))
+    again = asyncio.run(model.complete([{"role": "user", "content": "two words"}], max_tokens=4))
+    assert (again.message["content"], again.finish, again.usage.prompt_tokens) == ("two ", "length", 9)
+    model.close()

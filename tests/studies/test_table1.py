@@ -11,6 +11,7 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World, question_text
 from k2lib.model.generate import sample
 from k2lib.profiles import SMOKE
+from k2lib.runner.estimate import READINGS
 from k2lib.studies import ingestion, table1
 from k2lib.studies.examination import answered, chosen
 
@@ -32,6 +33,11 @@ def test_every_arm_tells_every_fact_of_everyone_unless_it_is_wrong_on_purpose(ar
         for texts in passes:
             for person, text in zip(PEOPLE, texts, strict=True):
                 assert all(value in text for value in facts[person]), (name, text)
+
+
+def test_the_estimate_knows_how_much_is_read(arms):
+    assert sum(exposures for _, exposures in arms.values()) == READINGS["large"]
+    assert sum(arms[name][1] for name in (table1.RAW, table1.ONE, table1.TEN)) == READINGS["small"]
 
 
 def test_arms_differ_in_what_their_name_says(arms):
