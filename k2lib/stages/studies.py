@@ -24,7 +24,8 @@ def study(
     """
     size = asdict(getattr(profile, one.size))
     data = corpus(profile, seed, progress) if one.reads_corpus else None
-    count = size.pop("seeds") if seeds is None else seeds
+    usual = size.pop("seeds")  # no part of a seed's key, however many are asked for
+    count = usual if seeds is None else seeds
     if count < 1:
         raise ValueError(f"a study needs at least one seed, not {count}")
     key = {"size": size, "model": profile.model, "lr": profile.pretrain.lr, "judged_on": profile.judged_on}
