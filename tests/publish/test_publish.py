@@ -213,12 +213,13 @@ def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifact
 
     monkeypatch.setitem(study.STUDIES, "harm", dataclasses.replace(study.STUDIES["harm"], measure=measure))
     study.run("harm", "smoke", 2, results=tmp_path)
+    study.run("harm", "smoke", None, results=tmp_path)  # the profile's own number: nothing new
     path, ledger = study.run("harm", "smoke", 3, results=tmp_path)
     assert measured == [0, 1, 2] and path.parent.name == "smoke" and path.name == "harm.json"
     records = Ledger.load(path).records
     assert records["aggressive-clip-costs-no-loss"].values == [0.0, 1.0, 2.0] and ledger.provenance["commit"]
     assert records["qk-clip-costs-no-skill"].values == [0.0, 0.0, 0.0]
-    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of routing, rates"):
+    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of table1, routing, rates"):
         study.run("clap", "smoke", results=tmp_path)
     with pytest.raises(ValueError, match="at least one seed, not 0"):
         study.run("harm", "smoke", 0, results=tmp_path)
