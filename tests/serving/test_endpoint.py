@@ -324,3 +324,20 @@ def test_an_engine_is_a_chat_model_of_this_process_too():
     again = asyncio.run(model.complete([{"role": "user", "content": "two words"}], max_tokens=4))
     assert (again.message["content"], again.finish, again.usage.prompt_tokens) == ("two ", "length", 9)
     model.close()
+
+
+def test_a_real_models_rewrites_are_kept_and_made_once(artifacts, monkeypatch):
+    from k2lib import stages
+    from k2lib.llm import get
+    from k2lib.serving import run
+
+    with pytest.raises(RuntimeError, match="k2 get smollm2"):
+        stages.real_rewrites([("A text of some words.", "letter")])
+    opened = []
+    monkeypatch.setattr(get, "have", lambda name: True)
+    monkeypatch.setattr(run, "open_engine", lambda directory, name: opened.append(directory) or Reciter())
+    wanted = [("Ada Novak was born in Oslo in 1950 and plays the harp.", style) for style in ("letter", "diary", "news")]
+    rows = stages.real_rewrites(wanted)
+    assert rows == stages.real_rewrites(wanted) and opened == [get.path("smollm2")]
+    assert [row["style"] for row in rows] == ["letter", "diary", "news"]
+    assert all(row["verdict"] == "rejected" and "it repeats its instructions" in row["reasons"] for row in rows)
