@@ -26,6 +26,8 @@ from k2lib.corpus.tokenizer import CONTROL
 from k2lib.gym import answers
 from k2lib.llm import arguments, chat
 from k2lib.model import hf
+from k2lib.serving import wire
+from k2lib.synth import judge
 
 BATCH = 50  # inputs of one seed
 SECONDS = float(os.environ.get("K2_FUZZ_SECONDS", "4"))  # for each boundary
@@ -185,7 +187,46 @@ def answered(rng, _tokenizer, _folder):
     answers.begins(said, "It is")
 
 
-BOUNDARIES = {f.__name__: f for f in (template, parser, configs, index, readers, replies, answered)}
+REQUEST = {
+    "model": "m",
+    "messages": [{"role": "user", "content": "hi"}],
+    "tools": [{"type": "function"}],
+    "temperature": 0.5,
+    "top_p": 0.9,
+    "max_tokens": 5,
+    "seed": 1,
+    "stop": ["a"],
+    "n": 2,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
+def requests(rng, _tokenizer, _folder):
+    """A request to the endpoint is read whole, or refused with HTTP's status."""
+    try:
+        asked = wire.read(mutate.tree(rng, copy.deepcopy(REQUEST), list(REQUEST)), "m")
+    except wire.Refused as refused:
+        assert refused.status in (400, 404) and refused.body()["error"]["message"]
+        return
+    assert asked.messages and all(isinstance(m, dict) for m in asked.messages)
+    assert 0 <= asked.sampling.temperature <= 2 and 0 < asked.sampling.top_p <= 1 and 1 <= asked.choices <= 16
+    assert asked.max_tokens is None or asked.max_tokens >= 1
+
+
+def verdicts(rng, _tokenizer, _folder):
+    """A judge's reply is a verdict with its reasons, or none."""
+    words = ["{", "}", '"faithful"', ": true", ": false", '"reasons"', '["x"]', "[]", ",", "1e999", "\\ud800"]
+    said = mutate.text(rng, ['{"faithful": false, "reasons": ["a"]}', 'So: {"faithful": true}'], words)
+    try:
+        found = judge._verdict(llm.Reply({"role": "assistant", "content": said}, "stop", llm.Usage(), "m"))
+    except ValueError:
+        return
+    assert found.faithful == (not found.reasons) and all(r.startswith("judge: ") for r in found.reasons)
+
+
+EVERY = (template, parser, configs, index, readers, replies, answered, requests, verdicts)
+BOUNDARIES = {f.__name__: f for f in EVERY}
 
 
 @pytest.mark.parametrize("name", BOUNDARIES)

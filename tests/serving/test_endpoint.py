@@ -336,7 +336,9 @@ def test_a_real_models_rewrites_are_kept_and_made_once(artifacts, monkeypatch):
     opened = []
     monkeypatch.setattr(get, "have", lambda name: True)
     monkeypatch.setattr(run, "open_engine", lambda directory, name: opened.append(directory) or Reciter())
-    wanted = [("Ada Novak was born in Oslo in 1950 and plays the harp.", style) for style in ("letter", "diary", "news")]
+    wanted = [
+        ("Ada Novak was born in Oslo in 1950 and plays the harp.", style) for style in ("letter", "diary", "news")
+    ]
     rows = stages.real_rewrites(wanted)
     assert rows == stages.real_rewrites(wanted) and opened == [get.path("smollm2")]
     assert [row["style"] for row in rows] == ["letter", "diary", "news"]
