@@ -31,7 +31,7 @@ def rephrase(options: argparse.Namespace) -> int:
     from tqdm.auto import tqdm
 
     from k2lib.llm.budget import Budget
-    from k2lib.llm.open import Spoken
+    from k2lib.serving.open import Spoken
     from k2lib.synth.pipeline import rephrase_corpus
     from k2lib.synth.shards import settings
 

@@ -26,12 +26,11 @@ def get(options: argparse.Namespace) -> int:
 
 
 def serve(options: argparse.Namespace) -> int:
-    from k2lib.llm import get as models
     from k2lib.serving import run
+    from k2lib.serving.open import directory_of
 
     if options.batch < 1:
         raise ValueError(f"--batch is {options.batch}; at least one request is decoded at a time")
     key = os.environ.get("K2_SERVE_KEY", "")
-    model = models.path(options.model) if options.model in models.available() else options.model
-    run.serve(str(model), options.name, options.host, options.port, options.batch, key)
+    run.serve(directory_of(options.model), options.name, options.host, options.port, options.batch, key)
     return 0

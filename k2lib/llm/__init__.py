@@ -5,7 +5,7 @@
 
 import os
 
-from k2lib.llm.openai import OpenAIChat
+from k2lib.llm.openai import OpenAIChat, endpoint
 from k2lib.llm.protocol import ChatError, ChatModel, Reply, Usage
 from k2lib.llm.scripted import ScriptedChat
 
@@ -20,12 +20,10 @@ def from_environment(seed: int = 0) -> ChatModel:
     base_url = os.environ.get("K2_LLM_BASE_URL")
     if not base_url:
         return ScriptedChat(seed)
-    model, key = os.environ.get("K2_LLM_MODEL"), os.environ.get("K2_LLM_API_KEY", "none")
+    model = os.environ.get("K2_LLM_MODEL")
     if not model:
         raise ValueError("K2_LLM_BASE_URL is set but K2_LLM_MODEL is not; name the model that the endpoint serves")
-    if not key.strip():
-        raise ValueError("K2_LLM_API_KEY is set and empty; give the endpoint's key, or unset it if it needs none")
-    return OpenAIChat(model, base_url=base_url, api_key=key)
+    return endpoint(model, base_url)
 
 
 def __getattr__(name: str):

@@ -11,7 +11,7 @@ import torch
 from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
-from k2lib.llm.protocol import Reply, Usage
+from k2lib.llm.protocol import ChatError, Reply, Usage
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
 
@@ -71,10 +71,13 @@ class LocalChat:
         max_tokens: int = 512,
         seed: int | None = None,
     ) -> Reply:
-        """One completion."""
-        prompt, _ = chat.encode(self._tokenizer, messages, tools)
+        """One completion. ChatError for a conversation that the format or the model's positions do not take."""
         settings = {"budgets": [max_tokens], "temperature": temperature, "seed": seed or 0}
-        (turn,) = await asyncio.to_thread(sample_turns, self._model, self._tokenizer, [prompt], **settings)
+        try:
+            prompt, _ = chat.encode(self._tokenizer, messages, tools)
+            (turn,) = await asyncio.to_thread(sample_turns, self._model, self._tokenizer, [prompt], **settings)
+        except ValueError as error:
+            raise ChatError(f"{self.model}: {error}") from None
         message = turn.parsed.message
         finish = "tool_calls" if message.get("tool_calls") else "stop" if turn.finished else "length"
         return Reply(message, finish, Usage(len(prompt), len(turn.tokens)), self.model)

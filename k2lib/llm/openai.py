@@ -8,6 +8,7 @@ so a server that drips a byte a second is never late, and the whole request has 
 """
 
 import asyncio
+import os
 import re
 from weakref import WeakKeyDictionary
 
@@ -110,6 +111,14 @@ class OpenAIChat:
                 )
             out.append({"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}})
         return out
+
+
+def endpoint(model: str, base_url: str, **settings) -> OpenAIChat:
+    """One with the key that K2_LLM_API_KEY holds; `settings` are those of `OpenAIChat`. ValueError for an empty key."""
+    key = os.environ.get("K2_LLM_API_KEY", "none")
+    if not key.strip():
+        raise ValueError("K2_LLM_API_KEY is set and empty; give the endpoint's key, or unset it if it needs none")
+    return OpenAIChat(model, base_url=base_url, api_key=key, **settings)
 
 
 async def _closing(client):

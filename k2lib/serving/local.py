@@ -11,8 +11,8 @@ from k2lib.serving.turn import Turn
 class EngineChat:
     """Requests that are awaited together are decoded together."""
 
-    def __init__(self, engine: Engine, batch: int = 16):
-        self.model, self._batcher = engine.name, Batcher(engine, batch)
+    def __init__(self, engine: Engine, batch: int = 16, identity: str = ""):
+        self.model, self.identity, self._batcher = engine.name, identity, Batcher(engine, batch)
 
     async def complete(
         self,

@@ -16,7 +16,9 @@ def open_engine(directory: Path | str, name: str = "") -> Engine:
     directory = Path(directory)
     path = directory / "config.json"
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; give the directory of a checkpoint")
+        raise FileNotFoundError(
+            f"{path} does not exist; give the directory of a checkpoint, or bring a model with `k2 get`"
+        )
     try:
         kind = json.loads(path.read_text(encoding="utf-8")).get("model_type")
     except (ValueError, AttributeError) as error:
@@ -29,7 +31,7 @@ def open_engine(directory: Path | str, name: str = "") -> Engine:
     return TransformersEngine(directory, name)
 
 
-def serve(directory: str, name: str, host: str, port: int, batch: int, key: str) -> None:
+def serve(directory: Path, name: str, host: str, port: int, batch: int, key: str) -> None:
     """Serves until a signal ends it. RuntimeError if the web framework is missing; OSError for a port that is taken."""
     try:
         import uvicorn

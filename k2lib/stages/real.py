@@ -1,6 +1,5 @@
 """Rewrites by a language model that nobody of the kit trained or scripted, where `k2 get smollm2` has brought it."""
 
-import asyncio
 import json
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from k2lib.llm import get
 from k2lib.progress import Progress, silent
 from k2lib.stages.stage import stage
 from k2lib.synth import shards
-from k2lib.synth.rephrase import Rephrasing, rephrase_all
+from k2lib.synth.rephrase import Rephrasing, rephrase_all, run
 
 MODEL = "SmolLM2-135M-Instruct"
 TOGETHER = 12  # passages that are rewritten at once
@@ -20,7 +19,7 @@ def real_rewrites(wanted: list[tuple[str, str]], seed: int = 0, progress: Progre
         raise RuntimeError("the model is not here; run `k2 get smollm2`")
 
     def make(directory: Path) -> None:
-        written = asyncio.run(_written(wanted, seed, progress))
+        written = run(_written(wanted, seed, progress))
         rows = [shards.row(source, one) for (source, _), one in zip(wanted, written, strict=True)]
         (directory / "rows.json").write_text(json.dumps(rows), encoding="utf-8")
 

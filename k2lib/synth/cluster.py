@@ -3,15 +3,15 @@
 A worker needs the package, the output directory under the same path, and the endpoint; it opens the model once and keeps it.
 """
 
-import asyncio
 import os
 from collections import Counter
 from functools import lru_cache
 
 from k2lib.llm import ChatError
 from k2lib.llm.budget import BudgetError
-from k2lib.llm.open import Spoken, open_model
+from k2lib.serving.open import Spoken, open_model
 from k2lib.synth.passages import Passage
+from k2lib.synth.rephrase import run as until_done
 from k2lib.synth.work import Outcome, Run, rewritten
 
 
@@ -50,7 +50,7 @@ class Cluster:
 def _do(run: Run, number: int, part: list[Passage]) -> Outcome:
     model = _opened(run.model, run.settings.seed)
     try:
-        return Outcome(asyncio.run(rewritten(run, number, part, model)), run.budget)
+        return Outcome(until_done(rewritten(run, number, part, model)), run.budget)
     except (BudgetError, ChatError) as error:
         return Outcome(Counter(), run.budget, error)
 

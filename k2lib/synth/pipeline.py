@@ -5,7 +5,6 @@ rewriting, the check and writing are done a part at a time, by this process or b
 output directory and the model's address. A run that was killed goes on: what is done is recognised and left alone.
 """
 
-import asyncio
 import json
 import tempfile
 from collections import Counter, deque
@@ -16,12 +15,13 @@ from pathlib import Path
 
 from k2lib.corpus.readers import read_corpus
 from k2lib.llm.budget import Budget
-from k2lib.llm.open import Spoken, open_model
 from k2lib.progress import Progress, silent
+from k2lib.serving.open import Spoken, open_model
 from k2lib.synth import shards
 from k2lib.synth.cluster import Cluster
 from k2lib.synth.duplicates import Seen
 from k2lib.synth.passages import Passage, parts, passages
+from k2lib.synth.rephrase import run as until_done
 from k2lib.synth.shards import Settings
 from k2lib.synth.work import Run, rewritten
 
@@ -88,11 +88,10 @@ def _plain(settings: Settings) -> dict:
 
 def _local(stream: Iterator[tuple[int, list[Passage]]], run: Run, counts: Counter) -> Iterator[Counter]:
     model = open_model(run.model, run.settings.seed)
-    with asyncio.Runner() as runner:  # one loop for all parts: connections to an endpoint live as long as their loop
-        for number, part in stream:
-            finished = shards.done(Path(run.directory), number, part, run.settings)
-            counts["parts done before"] += finished is not None
-            yield finished if finished is not None else runner.run(rewritten(run, number, part, model))
+    for number, part in stream:
+        finished = shards.done(Path(run.directory), number, part, run.settings)
+        counts["parts done before"] += finished is not None
+        yield finished if finished is not None else until_done(rewritten(run, number, part, model))
 
 
 def _ray(stream: Iterator[tuple[int, list[Passage]]], run: Run, workers: int, counts: Counter) -> Iterator[Counter]:

@@ -137,6 +137,10 @@ def _hash(text: str) -> str:
 
 def run(work: Coroutine):
     """Finish a coroutine and return its result, also from inside a running event loop, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(work)  # here an interrupt ends it at once
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(asyncio.run, work).result()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from k2lib.llm import ChatModel
 from k2lib.llm.budget import Budget, BudgetedChat
-from k2lib.llm.open import Spoken
+from k2lib.serving.open import Spoken
 from k2lib.synth import shards
 from k2lib.synth.passages import Passage
 from k2lib.synth.shards import Settings

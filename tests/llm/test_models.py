@@ -179,3 +179,11 @@ def test_our_own_checkpoint_answers_in_chat_form(tiny_tokenizer):
     model = K2Model(K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size})).eval()
     reply = asyncio.run(llm.LocalChat(model, tiny_tokenizer).complete(ASK, max_tokens=5, temperature=1.0, seed=1))
     assert reply.message["role"] == "assistant" and reply.usage.completion_tokens <= 5
+
+
+def test_what_our_own_checkpoint_cannot_read_is_a_chat_error(tiny_tokenizer):
+    fields = SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size, "max_position_embeddings": 64}
+    model = llm.LocalChat(K2Model(K2Config.preset("nano").replace(**fields)).eval(), tiny_tokenizer)
+    for messages in ([{"role": "user", "content": "fox " * 99}], [{"role": "robot", "content": "x"}]):
+        with pytest.raises(llm.ChatError, match="local: "):
+            asyncio.run(model.complete(messages, max_tokens=5))

@@ -327,6 +327,8 @@ def test_an_engine_is_a_chat_model_of_this_process_too():
 
 
 def test_a_real_models_rewrites_are_kept_and_made_once(artifacts, monkeypatch):
+    import asyncio
+
     from k2lib import stages
     from k2lib.llm import get
     from k2lib.serving import run
@@ -339,7 +341,30 @@ def test_a_real_models_rewrites_are_kept_and_made_once(artifacts, monkeypatch):
     wanted = [
         ("Ada Novak was born in Oslo in 1950 and plays the harp.", style) for style in ("letter", "diary", "news")
     ]
-    rows = stages.real_rewrites(wanted)
+
+    async def in_a_notebook():  # whose kernel runs a loop already
+        return stages.real_rewrites(wanted)
+
+    rows = asyncio.run(in_a_notebook())
     assert rows == stages.real_rewrites(wanted) and opened == [get.path("smollm2")]
     assert [row["style"] for row in rows] == ["letter", "diary", "news"]
     assert all(row["verdict"] == "rejected" and "it repeats its instructions" in row["reasons"] for row in rows)
+
+
+def test_a_checkpoint_is_opened_by_its_directory_and_its_replies_are_its_own(checkpoint, tmp_path, tiny_tokenizer):
+    import asyncio
+
+    from k2lib.llm import ChatError
+    from k2lib.serving.open import Spoken, directory_of, open_model
+
+    model = open_model(Spoken(str(checkpoint), cache=str(tmp_path / "cache")))
+    first, again = (asyncio.run(model.complete(HI, max_tokens=4, seed=2)) for _ in range(2))
+    assert first.message == again.message and model.hits == 1 and (model.model, again.usage.total) == ("tiny", 0)
+    with pytest.raises(ChatError, match="shorten it"):
+        asyncio.run(model.complete([{"role": "user", "content": "fox " * 900}]))
+    torch.manual_seed(9)
+    twin = save_checkpoint(tmp_path / "tiny", K2Model(K2Model.from_pretrained(checkpoint).config), tiny_tokenizer, {})
+    other = open_model(Spoken(str(twin), cache=str(tmp_path / "cache")))
+    asyncio.run(other.complete(HI, max_tokens=4, seed=2))
+    assert other.hits == 0  # the same name, other weights
+    assert directory_of("smollm2").name == "smollm2" and directory_of(str(checkpoint)) == checkpoint

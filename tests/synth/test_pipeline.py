@@ -1,24 +1,28 @@
 """`k2 rephrase`: a corpus in, checked rewrites out, whatever is in it and whenever it is killed."""
 
+import asyncio
 import gzip
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import tracemalloc
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from waiting import until
+from waiting import FAR, until
 
 from k2lib import cli
 from k2lib.corpus.readers import read_corpus
 from k2lib.corpus.world import World
 from k2lib.llm import ChatError
 from k2lib.llm.budget import Budget, BudgetError
-from k2lib.llm.open import Spoken, open_model
 from k2lib.llm.protocol import Reply, Usage
+from k2lib.serving.open import Spoken, open_model
 from k2lib.synth import passages, pipeline, shards
 from k2lib.synth.duplicates import Seen, signature
 from k2lib.synth.fidelity import kind_of
@@ -62,6 +66,15 @@ def test_every_passage_is_rewritten_as_often_as_asked_with_its_provenance(tmp_pa
     assert manifest["counts"]["parts"] > 2 and manifest["counts"]["accepted"] == len(accepted)
     assert json.loads((tmp_path / "out" / "manifest.json").read_text()) == manifest
     assert len(list(read_corpus(tmp_path / "out" / "accepted"))) == len(accepted)  # as K2_CORPUS reads it
+
+
+def test_a_notebook_may_call_it(tmp_path):
+    source = corpus(tmp_path / "in", WORLD.people[:2])
+
+    async def in_a_notebook():  # whose kernel runs a loop already
+        return pipeline.rephrase_corpus(source, tmp_path / "out", settings(), SCRIPTED)
+
+    assert asyncio.run(in_a_notebook())["counts"]["passages"] == 2
 
 
 def test_the_order_of_files_and_the_size_of_parts_change_no_rewrite(tmp_path):
@@ -170,6 +183,82 @@ def test_an_odd_model_puts_nothing_into_the_corpus(tmp_path, monkeypatch, what, 
         all(any(kind_of(r) == reason for r in one["reasons"]) for one in rejected if reason)
         and counts.get(reason, 6) >= 6
     )
+
+
+class Faulty(BaseHTTPRequestHandler):
+    """An endpoint whose every second answer is one of the faults that endpoints have; the good ones are the scripted writer's."""
+
+    FAULTS = ("throttled", "broken", "page", "no choices", "null", "cut", "slow")
+    count, told = itertools.count(), Counter()
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        number = next(self.count)
+        fault = self.FAULTS[number // 2 % len(self.FAULTS)] if number % 2 else "good"
+        self.told[fault] += 1
+        said = None
+        if fault == "good":
+            reply = asyncio.run(open_model(SCRIPTED).complete(asked["messages"], seed=asked["seed"]))
+            said = reply.message["content"]
+        message = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": said}}
+        body = {"id": "x", "object": "chat.completion", "created": 0, "model": "served", "choices": [message]}
+        body |= {"usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}}
+        body |= {"choices": []} if fault == "no choices" else {}
+        data = b"<html>gone</html>" if fault == "page" else json.dumps(body).encode()
+        self.send_response({"throttled": 429, "broken": 500}.get(fault, 200))
+        self.send_header("Content-Type", "text/html" if fault == "page" else "application/json")
+        self.send_header("Retry-After", "0")
+        self.send_header("Content-Length", str(len(data) + (fault in ("cut", "slow")) * 1000))
+        self.end_headers()
+        self.wfile.write(data[:20] if fault in ("cut", "slow") else data)
+        if fault == "slow":
+            self.patience.wait(FAR)  # until the test is over: the client must give up by itself
+        self.close_connection = True
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_faulty_endpoint_puts_nothing_wrong_into_the_corpus_and_every_failure_is_counted(tmp_path):
+    Faulty.patience = threading.Event()
+    http = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
+    threading.Thread(target=http.serve_forever, daemon=True).start()
+    where = Spoken("served", f"http://127.0.0.1:{http.server_port}/v1", timeout=3.0)
+    source, told = corpus(tmp_path / "in", WORLD.people[:10]), {"part_characters": 100_000, "concurrency": 1}
+    try:
+        first = pipeline.rephrase_corpus(source, tmp_path / "out", settings(), where, **told)
+    finally:
+        Faulty.patience.set()
+        http.shutdown()
+    counts, failed = first["counts"], rows(tmp_path / "out", "rejected")
+    assert set(Faulty.told) == {"good", *Faulty.FAULTS}  # each of them was met
+    assert counts["accepted"] + counts["rejected"] == 20 and 0 < counts["no reply"] <= counts["rejected"]
+    assert all(row["rewrite"] == "" for row in failed if any("no reply" in reason for reason in row["reasons"]))
+    pipeline.rephrase_corpus(source, tmp_path / "sound", settings(), SCRIPTED)
+    sound = {(row["source_sha256"], row["style"]): row["text"] for row in rows(tmp_path / "sound")}
+    for row in rows(tmp_path / "out"):
+        assert row["text"] == sound[row["source_sha256"], row["style"]] and row["model"] == "served"
+
+
+def test_memory_does_not_grow_with_the_corpus(tmp_path):
+    def peak(people):
+        folder = tmp_path / str(people)
+        folder.mkdir()
+        with (folder / "all.jsonl").open("w", encoding="utf-8") as lines:
+            for number in range(people):
+                words = " ".join(f"{number * 7919 % 99991}-{number}-{k}" for k in range(400))
+                lines.write(json.dumps({"text": f"Passage {number}: {words}."}) + "\n")
+        tracemalloc.start()
+        seen, counts = Seen(tmp_path / "seen.db"), Counter()
+        stream = passages.passages(read_corpus(folder), seen, counts)
+        assert sum(len(part) for part in passages.parts(stream, 100_000)) == people
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        seen.close()
+        return found
+
+    peak(10)  # imports
+    assert peak(1600) < 1.5 * peak(200) + 1e5
 
 
 def test_a_model_that_is_down_stops_the_run_and_what_failed_is_asked_again_next_time(tmp_path, monkeypatch):
