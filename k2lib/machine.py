@@ -24,8 +24,10 @@ GPU = "cuda"  # the type of device that the raw kernels run on
 FASTER = 1.3  # bf16 is used where its products are that much faster than fp32's; less does not pay for its rounding
 DTYPES = ("float32", "bfloat16")
 SIZES = (256, 512, 1024)  # of the square products that are timed; a slow dtype never gets to the last
+LARGER = (2048, 4096, 8192)  # what an accelerator needs until its products, and not their launches, take the time
 PATIENCE = 0.03  # seconds for one product, after which no larger one is tried
-COPIED = 1 << 26  # bytes: more than the caches of a processor hold
+COPIED = 1 << 26  # bytes: more than the caches of a processor hold …
+COPIED_THERE = 1 << 30  # … and of an accelerator
 
 
 @dataclass(frozen=True)
@@ -159,18 +161,19 @@ def measure(where: torch.device, used_threads: int) -> Rates:
     before = torch.get_num_threads()
     torch.set_num_threads(used_threads)
     try:
-        source = torch.ones(COPIED, dtype=torch.uint8, device=where)
+        copied = COPIED if where.type == HOST.type else COPIED_THERE
+        source = torch.ones(copied, dtype=torch.uint8, device=where)
         target = torch.empty_like(source)
         copy = _best(lambda: target.copy_(source), where)
-        return Rates({dtype: _product_rate(getattr(torch, dtype), where) for dtype in DTYPES}, 2e-9 * COPIED / copy)
+        return Rates({dtype: _product_rate(getattr(torch, dtype), where) for dtype in DTYPES}, 2e-9 * copied / copy)
     finally:
         torch.set_num_threads(before)
 
 
 def _product_rate(dtype: torch.dtype, where: torch.device) -> float:
-    """1e9 FLOP/s of the best square product among SIZES, smallest first."""
+    """1e9 FLOP/s of the best square product, smallest first."""
     best = 0.0
-    for size in SIZES:
+    for size in SIZES if where.type == HOST.type else SIZES + LARGER:
         factor = torch.randn(size, size, device=where).to(dtype)
         seconds = _best(lambda x=factor: x @ x, where)
         best = max(best, 2e-9 * size**3 / seconds)

@@ -50,8 +50,10 @@ forward(const T* x, const T* residual, const T* weight, T* h, T* y, float* rstd,
 }
 
 // dx [rows, width] is the gradient of x and of the residual; dh what reaches h from elsewhere. Grid: as many blocks as wanted.
+// A row's dy and h are asked for before anything waits for them, and stay as they came, in half the registers: so two blocks
+// of bf16 fit a multiprocessor, and while one waits at its sum the other's loads are under way.
 template <class T, int Pieces>
-__global__ void __launch_bounds__(kThreads, 1)  // one block a multiprocessor will do: registers for all
+__global__ void __launch_bounds__(kThreads, sizeof(T) == 2 ? 2 : 1)
 backward(const T* dy, const T* dh, const T* h, const T* weight, const float* rstd, T* dx, float* partial, long long rows,
          long long width) {
     const bool aligned = width % kValues == 0;
@@ -59,35 +61,42 @@ backward(const T* dy, const T* dh, const T* h, const T* weight, const float* rst
     for (long long r = blockIdx.x; r < rows; r += gridDim.x) {
         const long long row = r * width;
         const float inverse = rstd[r];
-        Values unit[Pieces], g[Pieces];
+        Vector<T, kValues> d[Pieces], x[Pieces];
+#pragma unroll
+        for (int p = 0; p < Pieces; ++p) {
+            const int column = (p * kThreads + threadIdx.x) * kValues, count = int(width) - column;
+            d[p] = load<kValues>(dy + row + column, count, aligned);
+            x[p] = load<kValues>(h + row + column, count, aligned);
+        }
         float along = 0;  // the part of the gradient that only changes the length, which the norm removes
 #pragma unroll
         for (int p = 0; p < Pieces; ++p) {
-            const long long column = (p * kThreads + threadIdx.x) * kValues, count = width - column;
-            const auto d = load_floats(dy + row + column, count, aligned), w = load_floats(weight + column, count, aligned);
-            unit[p] = load_floats(h + row + column, count, aligned);
+            const int column = (p * kThreads + threadIdx.x) * kValues;
+            const auto w = load_floats(weight + column, int(width) - column, aligned);
 #pragma unroll
             for (int i = 0; i < kValues; ++i) {
-                unit[p][i] *= inverse;
-                g[p][i] = d[i] * w[i];
-                along += g[p][i] * unit[p][i];
-                d_weight[p][i] += d[i] * unit[p][i];
+                const float unit = to_float(x[p][i]) * inverse;
+                along += to_float(d[p][i]) * w[i] * unit;
+                d_weight[p][i] += to_float(d[p][i]) * unit;
             }
         }
         along = block_sum<kThreads>(along) / width;
 #pragma unroll
         for (int p = 0; p < Pieces; ++p) {
-            const long long column = (p * kThreads + threadIdx.x) * kValues, count = width - column;
-            const auto other = load_floats(dh + row + column, count, aligned);
+            const int column = (p * kThreads + threadIdx.x) * kValues, count = int(width) - column;
+            const auto w = load_floats(weight + column, count, aligned), other = load_floats(dh + row + column, count, aligned);
             Vector<T, kValues> out;
 #pragma unroll
-            for (int i = 0; i < kValues; ++i) out[i] = from_float<T>((g[p][i] - unit[p][i] * along) * inverse + other[i]);
+            for (int i = 0; i < kValues; ++i) {
+                const float g = to_float(d[p][i]) * w[i], unit = to_float(x[p][i]) * inverse;
+                out[i] = from_float<T>((g - unit * along) * inverse + other[i]);
+            }
             store(dx + row + column, out, count, aligned);
         }
     }
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
-        const long long column = (p * kThreads + threadIdx.x) * kValues;
+        const int column = (p * kThreads + threadIdx.x) * kValues;
         store(partial + blockIdx.x * width + column, d_weight[p], width - column, aligned);
     }
 }

@@ -22,17 +22,21 @@ class Timing:
     rounds: int
 
 
-def in_turns(ways: dict[str, Callable[[], object]], rounds: int, warmup: int = 2) -> dict[str, Timing]:
-    """Calls every way once a round, in order; the first `warmup` rounds are not counted."""
+def in_turns(ways: dict[str, Callable[[], object]], rounds: int, warmup: int = 2, calls: int = 1) -> dict[str, Timing]:
+    """Seconds a call of every way, in order; the first `warmup` rounds are not counted.
+
+    A round makes so many `calls` in a row and then waits for the device, so that with several the launches overlap the work.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(warmup + rounds):
         for name, work in ways.items():
             start = time.perf_counter()
-            work()
+            for _ in range(calls):
+                work()
             if machine.device() != machine.HOST:
                 torch.accelerator.synchronize()
             if number >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append((time.perf_counter() - start) / calls)
     return {name: Timing(statistics.median(s), min(s), max(s), rounds) for name, s in seconds.items()}
 
 
@@ -43,7 +47,7 @@ def report(title: str, timings: dict[str, Timing], extra: dict[str, dict] | None
     for name, timing in timings.items():
         more = ", ".join(f"{key} {value}" for key, value in (extra or {}).get(name, {}).items())
         print(
-            f"  {name:34} {1e3 * timing.median:9.1f} {unit}  ({1e3 * timing.lowest:.1f} to {1e3 * timing.highest:.1f})"
+            f"  {name:34} {1e3 * timing.median:9.3g} {unit}  ({1e3 * timing.lowest:.3g} to {1e3 * timing.highest:.3g})"
             f"  {timing.median / ours.median:5.2f} times ours" + (f"  {more}" if more else "")
         )
     content = {"title": title, "seconds": {name: asdict(timing) for name, timing in timings.items()}}

@@ -36,7 +36,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             logits = (x @ cast.t()).float()
             p = logits.softmax(-1)
             normaliser = logits.amax(-1, keepdim=True) - p.amax(-1, keepdim=True).log()  # log Σ exp, from the likeliest
-            total += ((normaliser - logits.gather(1, target)) * weigh).sum()
+            total = total + ((normaliser - logits.gather(1, target)) * weigh).sum()
             if need:  # ∂/∂logits = weights · (p − one-hot); the weights act on the narrow side of both products
                 error = p.scatter_add_(1, target, p.new_full(target.shape, -1.0)).to(hidden.dtype)
                 d_hidden[rows] = (error @ cast) * weigh

@@ -25,7 +25,8 @@ class Normalise(torch.autograd.Function):
         wide = x.float()
         inverse = (torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]) + eps).rsqrt_()
         ctx.save_for_backward(x, weight, inverse)
-        return (wide * inverse).mul_(weight).to(dtype)
+        # A view: PyTorch 2.11 compiled gives no gradient to what an in-place product returns as it is.
+        return (wide * inverse).mul_(weight).to(dtype).view(x.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

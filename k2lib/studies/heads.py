@@ -112,7 +112,8 @@ def normalise(model: K2Model) -> None:
     """Queries and keys of every head to a root mean square of 1, times a gain that is learned for each of their numbers."""
     for attention in _attentions(model):
         width = attention.config.qk_head_dim
-        attention.query_gain, attention.key_gain = (nn.Parameter(torch.ones(width)) for _ in range(2))
+        ones = attention.o_proj.weight.new_ones(width)
+        attention.query_gain, attention.key_gain = nn.Parameter(ones), nn.Parameter(ones.clone())
         attention._over_keys = functools.partial(_normalised, attention, attention._over_keys)
 
 

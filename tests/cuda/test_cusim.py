@@ -87,6 +87,7 @@ def test_a_wrong_call_is_refused_before_anything_runs():
 
 
 def test_what_is_missing_for_a_launch_is_said_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     answers = {"no GPU": missing.__wrapped__()}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)

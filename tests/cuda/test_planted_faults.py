@@ -109,7 +109,7 @@ FAULTS = [  # what agrees without it, the file, what stands there, and the fault
     (swiglu, "swiglu_fp8.cu", "d[i] * gate[i] * s", "d[i] * gate[i]"),
     (add_rmsnorm, "common.cuh", "    __syncthreads();\n    float sum", "    float sum"),
     (add_rmsnorm, "common.cuh", "    __syncthreads();  // whoever still reads the sum before\n", ""),
-    (add_rmsnorm, "add_rmsnorm.cu", "(g[p][i] - unit[p][i] * along)", "g[p][i]"),
+    (add_rmsnorm, "add_rmsnorm.cu", "(g - unit * along)", "g"),
     (add_rmsnorm, "add_rmsnorm.cu", "r += gridDim.x) {", "r += 2 * gridDim.x) {"),
     (router, "router.cu", "score[i] + bias[expert]", "score[i]"),
     (router, "router.cu", "if (other > best || (", "if (other >= best || ("),

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from k2lib import K2Config, K2Model
+from k2lib import K2Config, K2Model, machine
 from k2lib.corpus import packing
 from k2lib.optim import MuonClip, QKClip
 from k2lib.profiles import SMOKE
@@ -46,12 +46,12 @@ def test_arms_of_a_seed_start_from_the_same_weights_and_see_the_same_batches(dat
 def test_fresh_batches_are_those_behind_the_trainings(dataset, monkeypatch):
     monkeypatch.setenv("K2_DTYPE", "float32")
     size = dataclasses.replace(sized("tokens").tokens, steps=8)
-    model = K2Model(CONFIG)
+    model = K2Model(CONFIG).to(machine.device())
     found = fresh_loss(model, dataset, size, seed=3)
     source = dataset.batches(2, 32, seed=3)
     batches = [next(source) for _ in range(size.steps + training.FRESH)][size.steps :]
     with torch.no_grad():
-        expected = [model.loss(*Batch.from_sequences(rows)).item() for rows in batches]
+        expected = [model.loss(*Batch.from_sequences(rows).to(machine.device())).item() for rows in batches]
     assert found == pytest.approx(sum(expected) / len(expected), rel=1e-6)
 
 

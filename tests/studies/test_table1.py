@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 import torch
 
-from k2lib import K2Config, K2Model
+from k2lib import K2Config, K2Model, machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World, question_text
 from k2lib.model.generate import sample
@@ -101,7 +101,7 @@ def test_the_likeliest_of_several_answers_is_chosen(school):
             of.tokenizer.encode(question_text("Where was Ada Novak born?")),
             of.tokenizer.encode(f" {answer}"),
         )
-        rows = torch.tensor([[*prompt, *words]])
+        rows = torch.tensor([[*prompt, *words]], device=machine.device())
         scores.append(of.model.token_logprobs(rows)[0, len(prompt) - 1 :].sum().item())
     best = max(range(3), key=scores.__getitem__)
     assert chosen(of.model, of.tokenizer, [("Where was Ada Novak born?", answers)]) == [best]
