@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 class CorpusSize:
     stdlib_bytes: int  # real text and code of the running interpreter
     people: int  # the generated knowledge world
-    documents_per_person: int  # each in another style
+    documents_per_person: int  # passages, each in another style; the corpus holds two rewrites of each beside it
     math_problems: int
     largest_number: int  # in a problem; small numbers are what a small model can learn
     vocab_size: int
@@ -219,7 +219,7 @@ SMOKE = Profile(
     corpus=CorpusSize(
         stdlib_bytes=400_000,
         people=40,
-        documents_per_person=4,
+        documents_per_person=2,
         math_problems=6000,
         largest_number=8,
         vocab_size=1024,
@@ -261,7 +261,7 @@ LAPTOP = Profile(
     corpus=CorpusSize(
         stdlib_bytes=5_200_000,
         people=200,
-        documents_per_person=20,
+        documents_per_person=7,
         math_problems=20_000,
         largest_number=20,
         vocab_size=4096,

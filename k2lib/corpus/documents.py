@@ -7,5 +7,5 @@ from dataclasses import dataclass
 class Document:
     text: str
     source: str  # a module, a file, an entity of the generated world
-    kind: str  # "stdlib-doc" | "stdlib-source" | "world" | "qa" | "math" | "user"
+    kind: str  # "stdlib-doc" | "stdlib-source" | "world" | "rephrased" | "qa" | "math" | "user"
     licence: str

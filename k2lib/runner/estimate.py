@@ -56,7 +56,7 @@ def work(profile: Profile) -> dict[str, Work]:
     return {
         "00_overview": Work(fixed=6),
         "01_data_rephrasing": Work(
-            fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 800
+            fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 300
         )
         + _ingestion(config, p),
         "02_moe_architecture": training(

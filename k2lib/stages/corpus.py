@@ -1,6 +1,7 @@
 """The corpus: real text and code, the generated world and mathematics, as packed token shards with their tokenizer."""
 
 import itertools
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -15,6 +16,7 @@ from k2lib.corpus.world import World
 from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.progress import Progress, silent
+from k2lib.stages import knowledge
 from k2lib.stages.stage import stage
 
 SAMPLE = 4000  # documents, at most, that the tokenizer is trained on …
@@ -39,8 +41,10 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
     def make(directory: Path) -> None:
         skipped: dict[str, str] = {}  # file -> why
 
+        told = knowledge.knowledge(profile, seed, progress)
+
         def documents() -> Iterator[Document]:  # read anew each time, so that memory does not grow with them
-            return _documents(profile, world, seed, skipped.__setitem__)
+            return _documents(profile, told, seed, skipped.__setitem__)
 
         count = sum(1 for _ in progress(documents(), "read documents", None))
         sample = itertools.islice(documents(), 0, None, max(1, count // SAMPLE))
@@ -49,7 +53,8 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
         tokenizer.save(directory / "tokenizer")
         shown = progress(documents(), "pack tokens", count)
         reasons, files = dict(Counter(skipped.values())), dict(sorted(skipped.items())[:LISTED])
-        meta = {"seed": seed, "skipped": reasons, "skipped_files": files}
+        rewrites = json.loads((told / "counts.json").read_text(encoding="utf-8"))
+        meta = {"seed": seed, "rewrites": rewrites, "skipped": reasons, "skipped_files": files}
         packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, meta)
 
     path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key()}, make)
@@ -57,11 +62,11 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
 
 
-def _documents(profile: Profile, world: World, seed: int, skip: Skip) -> Iterator[Document]:
+def _documents(profile: Profile, told: Path, seed: int, skip: Skip) -> Iterator[Document]:
     size = profile.corpus
     yield from user_documents(skip)
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
-    yield from world.documents(size.documents_per_person, seed)
+    yield from knowledge.documents(told)
     yield from arithmetic.documents(size.math_problems, seed, size.largest_number)
 
 

@@ -17,29 +17,13 @@ from torch import Tensor
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus.tokenizer import Tokenizer
-from k2lib.corpus.world import QA, STYLES, World, question_text
+from k2lib.corpus.world import QA, STYLES, TELLING, World, question_text
 from k2lib.corpus.world.restyle import rewrite
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import IngestionSize
 from k2lib.progress import Progress, silent
 from k2lib.train import Batch, train
-
-# Styles of the rewrites. The two that ask and answer are left out: they would train the very questions of the examination.
-WRITTEN = (
-    "children",
-    "critic",
-    "diary",
-    "encyclopaedia",
-    "lecture",
-    "letter",
-    "news",
-    "summary",
-    "textbook",
-    "timeline",
-)
-CHOICES = 10  # of a question with choices: one right, the others true of somebody else
-QUESTIONS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -76,7 +60,7 @@ def _lessons(world: World, people: list[str], seed: int) -> list[str]:
     texts = []
     for person in people:
         first, second = (world.document(person, style, rng) for style in rng.sample(STYLES, 2))
-        texts += [first, second, *(rewrite(first, style, rng) for style in rng.sample(WRITTEN, 2))]
+        texts += [first, second, *(rewrite(first, style, rng) for style in rng.sample(TELLING, 2))]
     for person in people[::2]:
         asked = world.questions(person)
         texts.append("\n".join(question_text(qa.question, qa.answer) for qa in rng.sample(asked, len(asked))))

@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 
 from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
-from k2lib.corpus.world import STYLES, World
+from k2lib.corpus.world import STYLES, TELLING, World
 from k2lib.corpus.world.restyle import rewrite
 from k2lib.model import K2Model
 from k2lib.profiles import IngestionSize, Profile
 from k2lib.progress import Progress
 from k2lib.studies.examination import answered, chosen
-from k2lib.studies.ingestion import WRITTEN, School, backwards, ingest, school, tokens_of
+from k2lib.studies.ingestion import School, backwards, ingest, school, tokens_of
 from k2lib.studies.study import Study
 from k2lib.synth.corruptions import corrupt
 from k2lib.synth.fidelity import verify
@@ -83,7 +83,7 @@ class Tellings:
             arms[f"2 × 5, {share:.0%} wrong, checked"] = (self._filtered(wrong, told[:2], share), 10)
         return arms
 
-    def _told(self, count: int, styles: tuple[str, ...] = WRITTEN, reorder: bool = True) -> Passes:
+    def _told(self, count: int, styles: tuple[str, ...] = TELLING, reorder: bool = True) -> Passes:
         rng = random.Random(f"told/{self._seed}/{styles}/{reorder}")
         orders = [rng.sample(styles, len(styles)) for _ in self.raw]
         return [

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from k2lib.synth.quantities import amounts, dates, number_words
 
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_NAME = re.compile(r"(?<![.!?:]\s)(?<!^)(?<![\n\"“(])\b[A-Z][\w’'-]*[a-z][\w’'-]*")
+# Looks back only from a capital letter, so that most of a text is passed over quickly; `_OPENING` likewise.
+_NAME = re.compile(r"[A-Z](?<!\A.)(?<!\w.)(?<![\n\"“(].)(?<![.!?:]\s.)[\w’'-]*[a-z][\w’'-]*")
 _WORD = re.compile(r"[\w’'-]+")
 _PLAIN = re.compile(r"[^\W\d_]+(?:['’]t\b)?")  # a word without what hangs on it by a hyphen or an apostrophe
 _NEGATIONS = frozenset("not no never none neither nor cannot without".split())
@@ -34,7 +35,7 @@ SHORTEST, LONGEST = 0.6, 2.0  # words, relative to the source
 LEAST_OVERLAP = 0.2  # of the source's words; a faithful rewrite in other words keeps far more
 STEM = 5  # letters that tell a word: "plays" and "played" are one
 _OPENING = re.compile(
-    r"(?:(?<=[.!?:]\s)|(?<=^)|(?<=[\n\"“(]))[A-Z][\w’'-]*[a-z][\w’'-]*(?P<more>\s+(?:[A-Z]|(?:is|was|has)\b))?",
+    r"[A-Z](?:(?<=^.)|(?<=[.!?:]\s.)|(?<=[\n\"“(].))[\w’'-]*[a-z][\w’'-]*(?P<more>\s+(?:[A-Z]|(?:is|was|has)\b))?",
     re.MULTILINE,
 )
 # English words that stand capitalised and name nothing.
@@ -69,10 +70,14 @@ class _Text:
     """A text, read once: its words for all that looks at words."""
 
     def __init__(self, text: str):
-        self.text, lower = text, text.lower()
-        self.words = _WORD.findall(lower)
-        self.plain = Counter(_PLAIN.findall(lower))
-        self.bare = {_bare(word) for word in set(self.words)}
+        self.text = text
+        self.words = _WORD.findall(text.lower())
+        self.plain: Counter[str] = Counter()
+        counts = Counter(self.words)
+        for word, times in counts.items():
+            for part in (word,) if word.isalpha() else _PLAIN.findall(word):
+                self.plain[part] += times
+        self.bare = {word if word.isalnum() else _bare(word) for word in counts}
 
     @property
     def negations(self) -> int:
@@ -125,10 +130,10 @@ def _coverage(source: _Text, rewrite: _Text) -> list[str]:
 
 
 def _content_words(sentence: str) -> set[str]:
-    words = _WORD.findall(_HEADING.sub("", sentence.strip()).lower())
+    words = set(_WORD.findall(_HEADING.sub("", sentence.strip()).lower()))
     if not _ADDRESS.isdisjoint(words):
         return set()
-    return {w for w in words if (len(w) >= 4 or w.isdigit()) and w not in _FUNCTION_WORDS}
+    return {w for w in words - _FUNCTION_WORDS if len(w) >= 4 or w.isdigit()}
 
 
 def _names(source: _Text, rewrite: _Text) -> list[str]:

@@ -4,6 +4,6 @@
 """
 
 from k2lib.corpus.world.facts import QA, Fact, World, question_text
-from k2lib.corpus.world.phrases import STYLES
+from k2lib.corpus.world.phrases import STYLES, TELLING
 
-__all__ = ["QA", "STYLES", "Fact", "World", "question_text"]
+__all__ = ["QA", "STYLES", "TELLING", "Fact", "World", "question_text"]

@@ -77,7 +77,7 @@ class World:
         return {"train": self.people[0::2], "development": self.people[1::4], "test": self.people[3::4]}[check(split)]
 
     def documents(self, per_person: int, seed: int = 0) -> Iterator[Document]:
-        """`per_person` documents of everyone, each in another style while they last, and the questions of the asked half."""
+        """`per_person` documents of everyone, each in another style while they last, and as often the questions of the asked half."""
         rng = random.Random(f"documents/{self.seed}/{seed}")
         for person in self.people:
             order = rng.sample(STYLES, len(STYLES))
@@ -85,7 +85,7 @@ class World:
                 style = order[number % len(order)]
                 yield Document(self.document(person, style, rng), f"{person}, {style}", "world", LICENCE)
         for person in self.of("train"):
-            for _ in range(max(1, per_person // 2)):
+            for _ in range(per_person):
                 asked = rng.sample(self.questions(person), 6)
                 yield Document("\n".join(question_text(qa.question, qa.answer) for qa in asked), person, "qa", LICENCE)
 

@@ -85,6 +85,7 @@ OPENING = {
     "timeline": "In order: {n}.",
 }
 ASKING = {"interview": ("Interviewer: ", "Guest: "), "question-answer": ("Question: ", "Answer: ")}
+TELLING = tuple(sorted(set(OPENING) - set(ASKING)))  # styles that ask no question, so that no examination is in them
 PAIRED = ("critic", "encyclopaedia", "lecture", "letter", "summary")  # two facts a sentence
 LEADS = {  # before a text that is no document of the world
     "letter": "Dear friend, ",
