@@ -40,6 +40,37 @@ class IngestionSize:
 
 
 @dataclass(frozen=True)
+class NotesSize:
+    """Models that learn mathematics from pages, or from notes made of them (notebook 01); the rate chosen on seed 0."""
+
+    model: dict = field(hash=False)  # K2Config fields that differ from the profile's
+    vocab_size: int
+    problems: int  # pages, and German notes
+    largest: int  # number of a problem
+    asked: int  # problems of the examination
+    steps: int
+    batch_size: int
+    seq_len: int
+    warmup: int
+    lr: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class ChunksSize:
+    """A model that learns to rewrite pieces of long documents (notebook 01); the rate chosen on seed 0."""
+
+    model: dict = field(hash=False)  # K2Config fields that differ from the profile's
+    vocab_size: int
+    asked: int  # documents of the examination
+    steps: int
+    batch_size: int
+    warmup: int
+    lr: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class TrainSize:
     steps: int
     batch_size: int  # sequences a step
@@ -140,6 +171,8 @@ class Profile:
     model: dict = field(hash=False)  # K2Config fields that differ from the preset "nano"
     corpus: CorpusSize
     ingestion: IngestionSize
+    notes: NotesSize
+    chunks: ChunksSize
     pretrain: TrainSize
     routing: RoutingSize
     rates: OptimizerSize  # the grid of learning rates
@@ -190,6 +223,20 @@ _INGESTION = IngestionSize(
     ingest_lr=3e-3,
     seeds=5,
 )
+_NOTES = NotesSize(
+    model=_WIDE,
+    vocab_size=512,
+    problems=6000,
+    largest=20,
+    asked=800,
+    steps=1000,
+    batch_size=16,
+    seq_len=128,
+    warmup=20,
+    lr=3e-3,
+    seeds=5,
+)
+_CHUNKS = ChunksSize(model=_WIDE, vocab_size=512, asked=60, steps=2000, batch_size=16, warmup=20, lr=5e-3, seeds=3)
 _OPTIMIZER = OptimizerSize(
     steps=300,
     batch_size=16,
@@ -228,6 +275,8 @@ SMOKE = Profile(
     ingestion=replace(
         _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=32, seq_len=128, warmup=4, seeds=1
     ),
+    chunks=replace(_CHUNKS, model=_NARROW, asked=4, steps=6, warmup=2, seeds=1),
+    notes=replace(_NOTES, model=_NARROW, problems=300, largest=8, asked=40, steps=8, warmup=2, seeds=1),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
@@ -267,6 +316,8 @@ LAPTOP = Profile(
         vocab_size=4096,
     ),
     ingestion=replace(_INGESTION, people=200, new=100, steps=1000, seeds=1),
+    notes=replace(_NOTES, seeds=1),
+    chunks=replace(_CHUNKS, seeds=1),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
@@ -284,6 +335,8 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, how
     LAPTOP,
     name="study",
     ingestion=_INGESTION,
+    notes=_NOTES,
+    chunks=_CHUNKS,
     routing=replace(LAPTOP.routing, seeds=5),
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, seeds=16),

@@ -21,29 +21,33 @@ __global__ void __launch_bounds__(kThreads)
 forward(const T* x, const T* residual, const T* weight, T* h, T* y, float* rstd, long long width, float eps) {
     const long long row = blockIdx.x * width;
     const bool aligned = width % kValues == 0;
-    Values v[Pieces];
+    Vector<T, kValues> v[Pieces], b[Pieces];
+#pragma unroll
+    for (int p = 0; p < Pieces; ++p) {  // all is asked for before anything is written
+        const int column = (p * kThreads + threadIdx.x) * kValues, count = int(width) - column;
+        v[p] = load<kValues>(x + row + column, count, aligned);
+        b[p] = load<kValues>(residual + row + column, count, aligned);
+    }
     float squares = 0;
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
-        const long long column = (p * kThreads + threadIdx.x) * kValues, count = width - column;
-        const auto a = load_floats(x + row + column, count, aligned), b = load_floats(residual + row + column, count, aligned);
-        Vector<T, kValues> sum;
+        const int column = (p * kThreads + threadIdx.x) * kValues;
 #pragma unroll
         for (int i = 0; i < kValues; ++i) {
-            sum[i] = from_float<T>(a[i] + b[i]);
-            v[p][i] = to_float(sum[i]);  // rounded, as whoever reads h will see it
-            squares += v[p][i] * v[p][i];
+            v[p][i] = from_float<T>(to_float(v[p][i]) + to_float(b[p][i]));
+            const float rounded = to_float(v[p][i]);  // as whoever reads h will see it
+            squares += rounded * rounded;
         }
-        store(h + row + column, sum, count, aligned);
+        store(h + row + column, v[p], int(width) - column, aligned);
     }
     const float inverse = rsqrtf(block_sum<kThreads>(squares) / width + eps);
 #pragma unroll
     for (int p = 0; p < Pieces; ++p) {
-        const long long column = (p * kThreads + threadIdx.x) * kValues, count = width - column;
+        const int column = (p * kThreads + threadIdx.x) * kValues, count = int(width) - column;
         const auto w = load_floats(weight + column, count, aligned);
         Vector<T, kValues> out;
 #pragma unroll
-        for (int i = 0; i < kValues; ++i) out[i] = from_float<T>(v[p][i] * inverse * w[i]);
+        for (int i = 0; i < kValues; ++i) out[i] = from_float<T>(to_float(v[p][i]) * inverse * w[i]);
         store(y + row + column, out, count, aligned);
     }
     if (threadIdx.x == 0) rstd[blockIdx.x] = inverse;

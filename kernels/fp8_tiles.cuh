@@ -12,9 +12,10 @@ struct Place {
     bool warp_is_idle;  // neither of the warp's two tiles exists; they leave together, for shuffles need all lanes
 };
 __device__ inline Place place(long long rows, long long columns) {
-    const long long across = (columns + kTile - 1) / kTile, tiles = rows * across;
-    const long long tile = (blockIdx.x * (long long)kThreads + threadIdx.x) / kLanes;
-    const long long row = tile / across, column = tile % across * kTile + threadIdx.x % kLanes * kValues;
+    // In 32 bits: 2^32 tiles would be half a terabyte, and dividing in 64 takes longer than moving the numbers.
+    const unsigned across = (columns + kTile - 1) / kTile, tile = blockIdx.x * (kThreads / kLanes) + threadIdx.x / kLanes;
+    const long long tiles = rows * across, row = tile / across;
+    const long long column = (long long)(tile % across) * kTile + threadIdx.x % kLanes * kValues;
     return {tile, row, column, tile < tiles ? columns - column : 0, tile < tiles, columns % kValues == 0,
             tile / 2 * 2 >= tiles};
 }
