@@ -45,9 +45,9 @@ class NotesSize:
 
     model: dict = field(hash=False)  # K2Config fields that differ from the profile's
     vocab_size: int
-    problems: int  # pages, and German notes
+    problems: int  # stories: pages, and as many German notes
     largest: int  # number of a problem
-    asked: int  # problems of the examination
+    asked: int  # stories of the examination
     steps: int
     batch_size: int
     seq_len: int
@@ -226,15 +226,15 @@ _INGESTION = IngestionSize(
 _NOTES = NotesSize(
     model=_WIDE,
     vocab_size=512,
-    problems=6000,
+    problems=4000,
     largest=20,
-    asked=800,
-    steps=1000,
+    asked=300,
+    steps=600,
     batch_size=16,
     seq_len=128,
     warmup=20,
-    lr=3e-3,
-    seeds=5,
+    lr=2e-2,
+    seeds=3,
 )
 _CHUNKS = ChunksSize(model=_WIDE, vocab_size=512, asked=60, steps=2000, batch_size=16, warmup=20, lr=5e-3, seeds=3)
 _OPTIMIZER = OptimizerSize(
@@ -276,7 +276,7 @@ SMOKE = Profile(
         _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=32, seq_len=128, warmup=4, seeds=1
     ),
     chunks=replace(_CHUNKS, model=_NARROW, asked=4, steps=6, warmup=2, seeds=1),
-    notes=replace(_NOTES, model=_NARROW, problems=300, largest=8, asked=40, steps=8, warmup=2, seeds=1),
+    notes=replace(_NOTES, model=_NARROW, problems=200, largest=8, asked=20, steps=8, warmup=2, seeds=1),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
@@ -316,8 +316,8 @@ LAPTOP = Profile(
         vocab_size=4096,
     ),
     ingestion=replace(_INGESTION, people=200, new=100, steps=1000, seeds=1),
-    notes=replace(_NOTES, seeds=1),
-    chunks=replace(_CHUNKS, seeds=1),
+    notes=replace(_NOTES, steps=200, seeds=1),
+    chunks=replace(_CHUNKS, steps=200, seeds=1),
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),

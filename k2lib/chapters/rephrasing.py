@@ -1,12 +1,15 @@
 """Notebook 01: the corpus, one passage rewritten, how good the check is, and what a model learns from rewrites (section 2.2)."""
 
 import random
+from collections import Counter
 
 from k2lib import stages
 from k2lib.corpus.world import STYLES
 from k2lib.llm import from_environment, get
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.studies import chunks as chunks_study
+from k2lib.studies import notes as notes_study
 from k2lib.studies import table1 as table1_study
 from k2lib.synth import corruptions, rephrase
 from k2lib.synth.fidelity import verify
@@ -26,7 +29,7 @@ def corpus(profile: Profile, seed: int, progress: Progress) -> dict:
     tokens = data.tokenizer.encode(TRAP)
     assert all(data.tokenizer.control_name(token) is None for token in tokens), TRAP
     pieces = [data.tokenizer.decode([token]) for token in tokens]
-    held = {name: data.manifest[name] for name in ("kinds", "skipped")}
+    held = {name: data.manifest[name] for name in ("kinds", "rewrites", "skipped")}
     return held | {"vocabulary": data.tokenizer.vocab_size, "pieces": pieces}
 
 
@@ -111,3 +114,31 @@ def table1(profile: Profile, seed: int, progress: Progress) -> dict:
     base = [run["large"]["base"]["kept"] for run in runs]
     claims = table1_study.values(profile, runs)
     return {"accuracy": accuracy, **sides, "base": base, "check": check, "claims": claims}
+
+
+def chunks(profile: Profile, seed: int, progress: Progress) -> dict:
+    """What the study of long documents found, one number a seed.
+
+    {"scores": {form of rewriting: {measure: [share]}}, "shown": {"source" | form: one document}, "claims": {id: [number]}}
+    """
+    runs = stages.study(chunks_study.STUDY, profile, seed=seed, progress=progress)
+    first = runs[0]["scores"]
+    scores = {form: {name: [run["scores"][form][name] for run in runs] for name in first[form]} for form in first}
+    return {"scores": scores, "shown": runs[0]["shown"], "claims": chunks_study.values(profile, runs)}
+
+
+def notes(profile: Profile, seed: int, progress: Progress) -> dict:
+    """What the study of learning notes found, one number a seed.
+
+    {"right": {arm: [share of stories]}, "dropped": {why a careless note was: notes}, "notes": all of them, over all seeds,
+    "shown": {"page", "learning note", "German", "English": a text}, "claims": {id: [points]}}
+    """
+    runs = stages.study(notes_study.STUDY, profile, seed=seed, progress=progress)
+    dropped = sum((Counter(run["dropped"]) for run in runs), Counter())
+    return {
+        "right": {arm: [run["right"][arm] for run in runs] for arm in runs[0]["right"]},
+        "dropped": dict(dropped.most_common()),
+        "notes": sum(run["notes"] for run in runs),
+        "shown": runs[0]["shown"],
+        "claims": notes_study.values(profile, runs),
+    }

@@ -7,7 +7,7 @@ A page gives a question and its bare answer between what surrounds pages; a note
 import random
 import re
 
-from k2lib.corpus.arithmetic import STORIES, THINGS, MathProblem, result
+from k2lib.corpus.arithmetic import STORIES, THINGS, MathProblem, result, side
 
 BARE = "What is {a} {sign} {b}?"
 GERMAN = (
@@ -26,7 +26,7 @@ PROMPT = "Problem: {}\nSolution:"  # how English texts begin, and how an examina
 
 _SLOTS = {"a": r"\d+", "b": r"\d+", "c": r"\d+", "sign": r"[-+*]"} | dict.fromkeys(("name", "other", "thing"), r"\w+")
 _ANSWER = re.compile(r"(?:Answer|Antwort):[ \t]*(-?\d{1,12})\b")
-_STATED = re.compile(r"-?\d+ [-+*] -?\d+ = -?\d+")
+_STATED = re.compile(r"(-?\d+) ([-+*]) (-?\d+) = -?\d+")
 
 
 def page(problem: MathProblem, rng: random.Random) -> str:
@@ -54,6 +54,11 @@ def stated(problem: MathProblem) -> list[str]:
     return [f"{a} {sign} {b} = {result(a, sign, b)}" for a, sign, b in problem.equations]
 
 
+def splits_of(text: str) -> set[str]:
+    """The splits that the equations stated in a text belong to."""
+    return {side(int(a), sign, int(b)) for a, sign, b in _STATED.findall(text)}
+
+
 def answer_of(text: str) -> str | None:
     """What a text gives as its answer, in the first line that gives one."""
     found = _ANSWER.search(text)
@@ -76,7 +81,12 @@ def in_english(text: str, rng: random.Random) -> str:
     index, slots = _read(asked[1] if asked else text, GERMAN)
     if "thing" in slots:
         slots["thing"] = THINGS[THINGS_IN_GERMAN.index(slots["thing"])]
-    return note((*STORIES, BARE)[index].format(**slots), _STATED.findall(text), answer_of(text) or "", rng)
+    return note(
+        (*STORIES, BARE)[index].format(**slots),
+        [match[0] for match in _STATED.finditer(text)],
+        answer_of(text) or "",
+        rng,
+    )
 
 
 def _steps(stated: list[str], wordings: tuple[str, ...], rng: random.Random) -> str:

@@ -7,10 +7,12 @@ from k2lib.progress import Progress, silent
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.provenance import provenance
 from k2lib.report.results import RESULTS, Run, machine_folder
-from k2lib.studies import fp8, growth, harm, heads, rates, routing, table1, tokens, updates
+from k2lib.studies import chunks, fp8, growth, harm, heads, notes, rates, routing, table1, tokens, updates
 
 STUDIES = {
     "table1": table1.STUDY,
+    "chunks": chunks.STUDY,
+    "notes": notes.STUDY,
     "routing": routing.STUDY,
     "rates": rates.STUDY,
     "updates": updates.STUDY,

@@ -31,6 +31,7 @@ TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
 BIOGRAPHY = 72  # tokens of a document of the generated world
+REWRITTEN = 400  # tokens of a piece with its excerpt, what was written and its rewrite
 READINGS = {"large": 174, "small": 30}  # of a new person's text, by all arms of the study of Table 1
 PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
@@ -58,7 +59,8 @@ def work(profile: Profile) -> dict[str, Work]:
         "01_data_rephrasing": Work(
             fixed=8 + p.corpus.stdlib_bytes / 4e5 + p.corpus.people * p.corpus.documents_per_person / 300
         )
-        + _ingestion(config, p),
+        + _ingestion(config, p)
+        + _lessons(config, p),
         "02_moe_architecture": training(
             config, (2 * routing.seeds + 1) * routing.steps, routing.batch_size, routing.seq_len
         )
@@ -89,6 +91,15 @@ def _ingestion(config: K2Config, p: Profile) -> Work:
         for name, count in READINGS.items()
     )
     return sum(trainings, Work())
+
+
+def _lessons(config: K2Config, p: Profile) -> Work:
+    """The studies of learning notes, a training for each of six arms, and of long documents."""
+    notes, chunks = p.notes, p.chunks
+    learned, asked = config.replace(**notes.model), config.replace(**chunks.model)
+    return training(learned, notes.seeds * 6 * notes.steps, notes.batch_size, notes.seq_len) + training(
+        asked, chunks.seeds * chunks.steps, chunks.batch_size, REWRITTEN
+    )
 
 
 def _optimizer(config: K2Config, p: Profile) -> Work:

@@ -27,6 +27,7 @@ from k2lib.train import Batch, train
 
 CHUNKED, UNAWARE, ISOLATED, WHOLE = "excerpt and what was written", "excerpt alone", "pieces alone", "in one go"
 FORMS = (CHUNKED, UNAWARE, ISOLATED, WHOLE)
+TEMPERATURE = 0.7  # as `k2lib.synth.rephrase` asks
 SHORT = 2  # pieces, at most, of a document that is rewritten in one go in training
 PEOPLE, FACTS, SENTENCES = 3, 4, 3  # of a document; sentences of a piece
 
@@ -77,16 +78,18 @@ def _examples(seed: int, count: int) -> Iterator[Example]:
     rng = random.Random(f"chunks/{seed}")
     for number in range(count):
         form = FORMS[number % len(FORMS)]
-        told = chronicle.chronicle(rng, PEOPLE, FACTS)
+        told, short = chronicle.chronicle(rng, PEOPLE, FACTS), rng.choice((0, -1))
         pieces = _cut(told)
         if form == WHOLE:
             some = told[: SENTENCES * rng.randint(1, SHORT)]
-            yield Example(prompt(form, some, some, []), " ".join(chronicle.rewritten(some, rng)))
+            yield Example(prompt(form, some, some, []), " ".join(chronicle.rewritten(some, rng, short)))
             continue
         at = rng.randrange(len(pieces))
-        written = chronicle.rewritten([one for piece in pieces[:at] for one in piece], rng)
+        written = chronicle.rewritten([one for piece in pieces[:at] for one in piece], rng, short)
         known = {one.name for one in pieces[at] if one.first} if form == ISOLATED else None
-        yield Example(prompt(form, told, pieces[at], written), " ".join(chronicle.rewritten(pieces[at], rng, known)))
+        yield Example(
+            prompt(form, told, pieces[at], written), " ".join(chronicle.rewritten(pieces[at], rng, short, known))
+        )
 
 
 def prompt(form: str, told: list[Statement], piece: list[Statement], written: list[str]) -> str:
@@ -111,7 +114,8 @@ def rewrites(model: K2Model, tokenizer: Tokenizer, documents: list[list[Statemen
         room = 24 * len(steps[0][number])  # tokens; a sentence takes fifteen
         prompts = tokenizer.encode_batch(asked)
         with machine.precision(model.embed_tokens.weight.device):
-            said = sample(model, prompts, max_new_tokens=room, stop_tokens=(tokenizer.eos_id,))
+            how = {"temperature": TEMPERATURE, "seed": number, "stop_tokens": (tokenizer.eos_id,)}
+            said = sample(model, prompts, max_new_tokens=room, **how)
         for before, one in zip(written, said, strict=True):
             before.append(tokenizer.decode([t for t in one.tokens if t != tokenizer.eos_id]).strip())
     return [" ".join(pieces) for pieces in written]

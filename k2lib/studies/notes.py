@@ -16,6 +16,7 @@ import torch
 from k2lib import machine
 from k2lib.config import K2Config
 from k2lib.corpus import arithmetic, lessons
+from k2lib.corpus.arithmetic import MathProblem
 from k2lib.corpus.packing import PackedDataset
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm.tutor import TutorChat
@@ -37,36 +38,46 @@ LONGEST = 64  # tokens of an answer
 
 
 def measure(config: K2Config, _dataset: PackedDataset | None, profile: Profile, run: int, progress: Progress) -> dict:
-    """{"right": {arm: share of stories}, "bare": {arm: share of bare sums}, "dropped": {reason: notes}, "notes": how many}."""
+    """{"right": {arm: share of stories}, "dropped": {reason: notes}, "notes": how many were written, "shown": {form: a text}}."""
     size, seed = profile.notes, run + 1
     texts, dropped, count = until_done(forms(size, seed))
     tokenizer = Tokenizer.train([text for arm in (PAGES, NOTES, GERMAN) for text in texts[arm]], size.vocab_size)
-    asked = arithmetic.problems(size.asked, seed, profile.judged_on, size.largest)
-    right: dict[str, dict[str, float]] = {"right": {}, "bare": {}}
+    asked, right = stories(size.asked, seed, profile.judged_on, size.largest), {}
     for arm, of in texts.items():
         model = taught(
             config.replace(**size.model, vocab_size=size.vocab_size), of, tokenizer, size, seed, arm, progress
         )
-        marks = examined(model, tokenizer, asked)
-        for name, steps in (("right", 2), ("bare", 1)):
-            right[name][arm] = statistics.mean(
-                m for m, p in zip(marks, asked, strict=True) if len(p.equations) == steps
-            )
-    return right | {"dropped": dropped, "notes": count}
+        right[arm] = statistics.mean(examined(model, tokenizer, asked))
+    shown = {
+        "page": texts[PAGES][0],
+        "learning note": texts[NOTES][0],
+        "German": texts[GERMAN][-1],
+        "English": texts[TRANSLATED][-1],
+    }
+    return {"right": right, "dropped": dropped, "notes": count, "shown": shown}
+
+
+def stories(count: int, seed: int, split: str, largest: int) -> list[MathProblem]:
+    """Problems of two steps: what a page does not say is the first of them. ValueError if numbers this small give too few."""
+    found = [p for p in arithmetic.problems(16 * count, seed, split, largest) if len(p.equations) == 2]
+    if len(found) < count:
+        raise ValueError(f"{len(found)} stories of the split {split} with numbers up to {largest}, {count} are wanted")
+    return found[:count]
 
 
 async def forms(size: NotesSize, seed: int) -> tuple[dict[str, list[str]], dict[str, int], int]:
     """({arm: its texts}, {why a careless note was dropped: how many}, how many notes it wrote)."""
     rng = random.Random(f"forms/{seed}")
-    problems = arithmetic.problems(size.problems, seed, "train", size.largest)
+    problems, other = (stories(size.problems, s, "train", size.largest) for s in (seed, -seed))
     pages = [lessons.page(problem, rng) for problem in problems]
-    german = [
-        lessons.german_note(problem, rng)
-        for problem in arithmetic.problems(size.problems, -seed, "train", size.largest)
-    ]
+    german = [lessons.german_note(problem, rng) for problem in other]
     careful, careless = TutorChat(seed), TutorChat(seed, careless=WRONG)
     notes = [await written(careful, page, "learning-note", seed=seed) for page in pages]
     sloppy = [await written(careless, page, "learning-note", seed=seed) for page in pages]
+    # a slip may state an equation that the examination asks; such a note is written with care
+    sloppy = [
+        bad if lessons.splits_of(bad.text) <= {"train"} else good for good, bad in zip(notes, sloppy, strict=True)
+    ]
     translated = [await written(careful, text, "translation", seed=seed) for text in german]
     texts = {
         PAGES: pages,
@@ -113,7 +124,7 @@ def taught(
     return model
 
 
-def examined(model: K2Model, tokenizer: Tokenizer, asked: list[arithmetic.MathProblem]) -> list[bool]:
+def examined(model: K2Model, tokenizer: Tokenizer, asked: list[MathProblem]) -> list[bool]:
     """Whether the greedy continuation of each question gives the right answer."""
     prompts = tokenizer.encode_batch([lessons.PROMPT.format(problem.question) for problem in asked])
     with machine.precision(model.embed_tokens.weight.device):

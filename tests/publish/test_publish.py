@@ -219,7 +219,7 @@ def test_a_study_goes_on_where_it_was_and_leaves_every_seed_as_evidence(artifact
     records = Ledger.load(path).records
     assert records["aggressive-clip-costs-no-loss"].values == [0.0, 1.0, 2.0] and ledger.provenance["commit"]
     assert records["qk-clip-costs-no-skill"].values == [0.0, 0.0, 0.0]
-    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of table1, routing, rates"):
+    with pytest.raises(ValueError, match="unknown study 'clap'; choose one of table1, chunks, notes"):
         study.run("clap", "smoke", results=tmp_path)
     with pytest.raises(ValueError, match="at least one seed, not 0"):
         study.run("harm", "smoke", 0, results=tmp_path)

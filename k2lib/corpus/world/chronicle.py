@@ -1,7 +1,8 @@
 """A long text about a few people at once, in which most sentences say "the botanist" and only the first of each says who that is.
 
 It is what makes long documents hard to rewrite: a piece of it cannot be understood by itself. The rewrite that is wanted says each
-fact in other words and order kept, names a person in full once, where they first appear, and by the first name from then on.
+fact in other words, in the order of the source, and always of whom; it names a person in full once, where they first appear, and
+from then on by one short form, the first name or the last, the same through the whole text.
 """
 
 import itertools
@@ -32,8 +33,8 @@ class Statement:
 
 
 def chronicle(rng: random.Random, people: int, facts: int) -> list[Statement]:
-    """`facts` of each of so many people, mixed; no two people share a profession, a first name or a value."""
-    names = [f"{first} {rng.choice(LAST)}" for first in rng.sample(FIRST, people)]
+    """`facts` of each of so many people, mixed; no two people share a profession, a part of their names or a value."""
+    names = [" ".join(parts) for parts in zip(rng.sample(FIRST, people), rng.sample(LAST, people), strict=True)]
     professions = rng.sample(PROFESSIONS, people)
     values = {relation: rng.sample(of, people) for relation, of in VALUES.items()}
     told = [(i, relation) for i in range(people) for relation in rng.sample(list(VALUES), facts)]
@@ -51,14 +52,17 @@ def source(statements: list[Statement]) -> list[str]:
     return [f"{_introduced(one)} {TOLD[one.relation].format(v=one.value)}." for one in statements]
 
 
-def rewritten(statements: list[Statement], rng: random.Random, known: set[str] | None = None) -> list[str]:
-    """The wanted rewrite. `known`: whom a writer can know who sees a piece alone; others stay "the botanist"."""
+def rewritten(statements: list[Statement], rng: random.Random, short: int, known: set[str] | None = None) -> list[str]:
+    """The wanted rewrite; `short` is the part of a name that later mentions keep, 0 or -1.
+
+    `known`: whom a writer can know who sees a piece alone; others stay "the botanist".
+    """
     out = []
     for one in statements:
         if known is not None and one.name not in known:
             who = f"The {one.profession}"
         else:
-            who = f"{one.name}, the {one.profession}," if one.first else one.name.split()[0]
+            who = f"The {one.profession} {one.name if one.first else one.name.split()[short]}"
         out.append(f"{who} {rng.choice(PREDICATES[one.relation]).format(v=_value(one))}.")
     return out
 
@@ -69,31 +73,39 @@ class Coherence:
 
     kept: float  # facts that are told
     resolved: float  # facts that are told of the right person, by name
+    ordered: float  # facts that follow, in the rewrite as in the source, the one before
     introduced: float  # people who are named in full once, at their first fact
-    ordered: float  # pairs of facts, told one after the other, that are so in the source
+    consistent: float  # people whose later mentions are all by name and in one short form
 
 
 def coherence(statements: list[Statement], text: str) -> Coherence:
     """What of a document a rewrite has kept."""
     sentences = _SENTENCE.split(text.strip())
     places = [_place(one, sentences) for one in statements]
-    right = [
-        place is not None and one.name.split()[0] in sentences[place]
-        for one, place in zip(statements, places, strict=True)
-    ]
-    firsts = [(one, place) for one, place in zip(statements, places, strict=True) if one.first]
-    full = [place is not None and _named_in_full(one, sentences) == [place] for one, place in firsts]
     found = [place for place in places if place is not None]
-    pairs = list(itertools.pairwise(found))
+    told = [
+        (one, "" if place is None else sentences[place], place) for one, place in zip(statements, places, strict=True)
+    ]
+    right = [any(part in sentence.split() for part in one.name.split()) for one, sentence, _ in told]
+    full = [place is not None and _in_full(one, sentences) == [place] for one, _, place in told if one.first]
+    later: dict[str, list[frozenset]] = {}
+    for one, sentence, _ in told:
+        if not one.first:
+            forms = frozenset(part for part in one.name.split() if part in sentence.split())
+            later.setdefault(one.name, []).append(forms)
+    one_form = [len(set(forms)) == 1 and len(forms[0]) == 1 for forms in later.values()]
     count = len(statements)
     return Coherence(
-        len(found) / count, sum(right) / count, sum(full) / len(full), sum(a < b for a, b in pairs) / max(1, count - 1)
+        len(found) / count,
+        sum(right) / count,
+        sum(a < b for a, b in itertools.pairwise(found)) / max(1, count - 1),
+        sum(full) / len(full),
+        sum(one_form) / max(1, len(one_form)),
     )
 
 
 def _introduced(one: Statement) -> str:
-    article = "an" if one.profession[0] in "aeiou" else "a"
-    return f"{one.name}, {article} {one.profession}," if one.first else f"The {one.profession}"
+    return f"The {one.profession} {one.name}" if one.first else f"The {one.profession}"
 
 
 def _value(one: Statement) -> str:
@@ -106,5 +118,5 @@ def _place(one: Statement, sentences: list[str]) -> int | None:
     return next((i for i, sentence in enumerate(sentences) if any(map(sentence.endswith, endings))), None)
 
 
-def _named_in_full(one: Statement, sentences: list[str]) -> list[int]:
+def _in_full(one: Statement, sentences: list[str]) -> list[int]:
     return [i for i, sentence in enumerate(sentences) if one.name in sentence]
