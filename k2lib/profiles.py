@@ -229,14 +229,14 @@ _NOTES = NotesSize(
     problems=4000,
     largest=20,
     asked=300,
-    steps=600,
+    steps=1000,
     batch_size=16,
     seq_len=128,
     warmup=20,
     lr=2e-2,
     seeds=3,
 )
-_CHUNKS = ChunksSize(model=_WIDE, vocab_size=512, asked=60, steps=2000, batch_size=16, warmup=20, lr=5e-3, seeds=3)
+_CHUNKS = ChunksSize(model=_WIDE, vocab_size=1024, asked=60, steps=2000, batch_size=16, warmup=20, lr=5e-3, seeds=3)
 _OPTIMIZER = OptimizerSize(
     steps=300,
     batch_size=16,

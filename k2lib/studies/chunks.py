@@ -4,6 +4,7 @@ A small model learns to rewrite pieces: with the excerpt and what was written so
 short documents in one go. It is asked about long documents, longer than any output it was trained on, of people it never met.
 """
 
+import itertools
 import random
 import statistics
 from collections.abc import Iterator
@@ -41,7 +42,8 @@ class Example:
 def measure(config: K2Config, _dataset: PackedDataset | None, profile: Profile, run: int, progress: Progress) -> dict:
     """{"scores": {form: {measure: share}}, "shown": {"source", form: its rewrite of one document}}."""
     size, seed = profile.chunks, run + 1
-    tokenizer = Tokenizer.train((e.prompt + e.reply for e in _examples(seed, 3000)), size.vocab_size)
+    sample_of = itertools.islice(_examples(seed, CHUNKED), 1000)
+    tokenizer = Tokenizer.train((one.prompt + one.reply for one in sample_of), size.vocab_size)
     model = rewriter(config.replace(**size.model, vocab_size=size.vocab_size), tokenizer, size, seed, progress)
     rng = random.Random(f"asked/{profile.judged_on}/{seed}")
     asked = [chronicle.chronicle(rng, PEOPLE, FACTS) for _ in range(size.asked)]
@@ -61,9 +63,10 @@ def rewriter(config: K2Config, tokenizer: Tokenizer, size: ChunksSize, seed: int
     optimizer = MuonClip.for_model(model, lr=size.lr, tau=100.0)
 
     def batches(_start: int) -> Iterator[Batch]:
-        stream = _examples(seed, size.steps * size.batch_size)
-        while rows := [_row(example, tokenizer) for _, example in zip(range(size.batch_size), stream, strict=False)]:
-            yield Batch.from_ragged(rows, tokenizer.pad_id)
+        streams = [_examples(seed, form) for form in FORMS]
+        for step in range(size.steps):  # a batch is of one form, so that short ones are not padded to the long
+            rows = itertools.islice(streams[step % len(FORMS)], size.batch_size)
+            yield Batch.from_ragged([_row(example, tokenizer) for example in rows], tokenizer.pad_id)
 
     def rate(step: int) -> float:
         return schedule.wsd(step, lr=size.lr, warmup=size.warmup, total=size.steps)
@@ -73,11 +76,10 @@ def rewriter(config: K2Config, tokenizer: Tokenizer, size: ChunksSize, seed: int
     return model
 
 
-def _examples(seed: int, count: int) -> Iterator[Example]:
-    """Pieces of documents in the form of each way in turn."""
-    rng = random.Random(f"chunks/{seed}")
-    for number in range(count):
-        form = FORMS[number % len(FORMS)]
+def _examples(seed: int, form: str) -> Iterator[Example]:
+    """Pieces of ever new documents, in one form."""
+    rng = random.Random(f"chunks/{seed}/{form}")
+    while True:
         told, short = chronicle.chronicle(rng, PEOPLE, FACTS), rng.choice((0, -1))
         pieces = _cut(told)
         if form == WHOLE:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import itertools
 import random
 
 import pytest
@@ -77,7 +78,9 @@ def test_every_form_of_rewriting_is_measured():
 def test_a_perfect_writer_is_marked_as_perfect(monkeypatch):
     """The model's tokens are replaced by the wanted ones: what is asked piece by piece comes together as one document."""
     told = [chronicle.chronicle(random.Random(s), 3, 4) for s in range(3)]
-    tokenizer = Tokenizer.train([e.prompt + e.reply for e in chunks._examples(0, 200)], 400)
+    tokenizer = Tokenizer.train(
+        [e.prompt + e.reply for e in itertools.islice(chunks._examples(0, chunks.CHUNKED), 200)], 400
+    )
     wanted = {" ".join(chronicle.source(p)): (d, i) for d in told for i, p in enumerate(chunks._cut(d))}
 
     def knowing(_model, prompts, **_how):
