@@ -261,7 +261,7 @@ def _batchers(engine):
 
     from k2lib.serving.batcher import Batcher
 
-    return [one for one in gc.get_objects() if isinstance(one, Batcher) and one.engine is engine]
+    return [one for one in gc.get_objects() if type(one) is Batcher and one.engine is engine]
 
 
 @pytest.mark.parametrize(
