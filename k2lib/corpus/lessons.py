@@ -66,13 +66,14 @@ def answer_of(text: str) -> str | None:
 
 
 def problem_of(text: str) -> MathProblem:
-    """The problem that a page asks. ValueError for a text that asks none."""
+    """The problem that a page asks, or that a text consists of. ValueError for a text that asks none."""
     asked = re.search(r"Problem: (.*)\nSolution:", text)
-    index, slots = _read(asked[1] if asked else text, (*STORIES, BARE))
+    question = asked[1] if asked else text.strip()
+    index, slots = _read(question, (*STORIES, BARE))
     a, b = int(slots["a"]), int(slots["b"])
     if index == len(STORIES):
-        return MathProblem(asked[1], ((a, slots["sign"], b),))
-    return MathProblem(asked[1], ((a, "+", b), (a + b, "-", int(slots["c"]))))
+        return MathProblem(question, ((a, slots["sign"], b),))
+    return MathProblem(question, ((a, "+", b), (a + b, "-", int(slots["c"]))))
 
 
 def in_english(text: str, rng: random.Random) -> str:

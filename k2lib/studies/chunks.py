@@ -20,11 +20,11 @@ from k2lib.corpus.world import chronicle
 from k2lib.corpus.world.chronicle import Statement
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
-from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import ChunksSize, Profile
 from k2lib.progress import Progress
 from k2lib.studies.study import Study
-from k2lib.train import Batch, train
+from k2lib.studies.teaching import teach
+from k2lib.train import Batch
 
 CHUNKED, UNAWARE, ISOLATED, WHOLE = "excerpt and what was written", "excerpt alone", "pieces alone", "in one go"
 FORMS = (CHUNKED, UNAWARE, ISOLATED, WHOLE)
@@ -60,7 +60,6 @@ def rewriter(config: K2Config, tokenizer: Tokenizer, size: ChunksSize, seed: int
     """A model trained on examples of all forms, each seen once; only its replies count."""
     torch.manual_seed(seed)
     model = K2Model(config).to(machine.device())
-    optimizer = MuonClip.for_model(model, lr=size.lr, tau=100.0)
 
     def batches(_start: int) -> Iterator[Batch]:
         streams = [_examples(seed, form) for form in FORMS]
@@ -68,12 +67,7 @@ def rewriter(config: K2Config, tokenizer: Tokenizer, size: ChunksSize, seed: int
             rows = itertools.islice(streams[step % len(FORMS)], size.batch_size)
             yield Batch.from_ragged([_row(example, tokenizer) for example in rows], tokenizer.pad_id)
 
-    def rate(step: int) -> float:
-        return schedule.wsd(step, lr=size.lr, warmup=size.warmup, total=size.steps)
-
-    how = {"lr_at": rate, "description": f"rewriter, seed {seed}", "progress": progress}
-    train(model, optimizer, batches, steps=size.steps, **how)
-    return model
+    return teach(model, batches, size.steps, size.lr, size.warmup, f"rewriter, seed {seed}", progress)
 
 
 def _examples(seed: int, form: str) -> Iterator[Example]:

@@ -22,13 +22,13 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm.tutor import TutorChat
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
-from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import NotesSize, Profile
 from k2lib.progress import Progress, silent
 from k2lib.studies.study import Study
+from k2lib.studies.teaching import teach
 from k2lib.synth.notes import kind_of, written
 from k2lib.synth.rephrase import run as until_done
-from k2lib.train import Batch, train
+from k2lib.train import Batch
 
 PAGES, NOTES = "pages", "learning notes"
 CARELESS, CHECKED = "careless notes", "careless notes, checked"
@@ -104,7 +104,6 @@ def taught(
     stream = [[*ids, tokenizer.eos_id] for ids in tokenizer.encode_batch(texts)]
     torch.manual_seed(seed)
     model = K2Model(config).to(machine.device())
-    optimizer = MuonClip.for_model(model, lr=size.lr, tau=100.0)
 
     def batches(_start: int) -> Iterator[Batch]:
         rng, rest = np.random.default_rng(seed), np.empty(0, np.int64)
@@ -116,12 +115,7 @@ def taught(
             yield Batch.from_sequences(torch.from_numpy(np.stack(rows)))
             rest = rest[need - 1 :]
 
-    def rate(step: int) -> float:
-        return schedule.wsd(step, lr=size.lr, warmup=size.warmup, total=size.steps)
-
-    how = {"lr_at": rate, "description": f"{name}, seed {seed}", "progress": progress}
-    train(model, optimizer, batches, steps=size.steps, **how)
-    return model
+    return teach(model, batches, size.steps, size.lr, size.warmup, f"{name}, seed {seed}", progress)
 
 
 def examined(model: K2Model, tokenizer: Tokenizer, asked: list[MathProblem]) -> list[bool]:

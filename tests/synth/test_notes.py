@@ -58,7 +58,7 @@ def test_a_page_a_note_and_a_german_note_tell_the_same_problem():
     rng = random.Random(0)
     for problem in PROBLEMS:
         page, german = lessons.page(problem, rng), lessons.german_note(problem, rng)
-        assert lessons.problem_of(page).equations == problem.equations
+        assert lessons.problem_of(page) == lessons.problem_of(problem.question) == problem
         english = lessons.in_english(german, rng)
         assert problem.question in english and lessons.answer_of(english) == lessons.answer_of(german) == problem.answer
         assert all(one in english and one in german for one in lessons.stated(problem))
