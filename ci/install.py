@@ -6,7 +6,9 @@ sentence that says what to do. Needs nothing but the standard library, since it 
 """
 
 import argparse
+import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,6 +59,18 @@ def install(python: Path, build: str = "") -> None:
         check=True,
         capture_output=True,
     )
+    install_bubblewrap()
+
+
+def install_bubblewrap() -> None:
+    """The sandbox's walls come from the system, not from pip: fetched where this may, else a sentence says how."""
+    if not sys.platform.startswith("linux") or shutil.which("bwrap"):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        for command in (["update"], ["install", "-y", "--no-install-recommends", "bubblewrap"]):
+            subprocess.run(["apt-get", "-qq", *command], capture_output=True)
+    if not shutil.which("bwrap"):
+        print("no bubblewrap: code of a model will not be run; Debian's is `apt install bubblewrap`", file=sys.stderr)
 
 
 def installed_torch(python: Path) -> str | None:

@@ -9,6 +9,7 @@ NAMES = {
     "optim": "an optimizer's step",
     "kernels": "the raw kernels, on a GPU",
     "rephrase": "a corpus read, its duplicates found, its rewrites checked",
+    "sandbox": "programs a second behind walls, and without",
 }  # files of k2lib/bench/
 
 

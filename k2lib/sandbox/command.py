@@ -1,0 +1,82 @@
+"""The walls: what bubblewrap is told. New namespaces of every kind, no capability, a read-only /usr and small file systems in memory."""
+
+import os
+import shutil
+from pathlib import Path
+
+from k2lib.sandbox.languages import SYSTEM, Language
+from k2lib.sandbox.limits import Limits
+
+HOME = "/tmp/work"  # where a program runs and its files lie
+NOBODY = 65534
+MEGABYTE = 1 << 20
+SHARED = 16 * MEGABYTE  # of /dev/shm, where semaphores live
+LINKS = ("bin", "sbin", "lib", "lib32", "lib64")  # into /usr on most systems, folders of their own on some
+
+
+def nobody() -> list[str]:
+    """What comes before the walls: root becomes nobody for good; any other user stays itself."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv") or "setpriv"
+    return [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
+
+
+def walls(limits: Limits, language: Language, data: dict[str, int], seccomp: int, status: int) -> list[str]:
+    """The command up to the program's own: `data` are the files it finds, each an open descriptor with the contents."""
+    out = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--new-session"]
+    out += [
+        "--die-with-parent",
+        "--uid",
+        str(NOBODY),
+        "--gid",
+        str(NOBODY),
+        "--cap-drop",
+        "ALL",
+        "--hostname",
+        "sandbox",
+    ]
+    out += ["--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", HOME, "--setenv", "LANG", "C.UTF-8"]
+    out += ["--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
+    for folder in language.folders:
+        out += ["--ro-bind", str(folder), str(folder)]
+    out += [
+        "--proc",
+        "/proc",
+        "--dev",
+        "/dev",
+        "--size",
+        str(limits.files_mb * MEGABYTE),
+        "--tmpfs",
+        "/tmp",
+        "--dir",
+        HOME,
+    ]
+    for path, descriptor in data.items():
+        out += ["--file", str(descriptor), f"{HOME}/{path}"]
+    out += ["--size", str(SHARED), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]
+    return [*out, "--chdir", HOME, "--seccomp", str(seccomp), "--json-status-fd", str(status), "--", *_meters(limits)]
+
+
+def _links() -> list[str]:
+    out = []
+    for name in LINKS:
+        there = Path("/") / name
+        if there.is_symlink():
+            out += ["--symlink", str(there.readlink()), str(there)]
+        elif there.is_dir():
+            out += ["--ro-bind", str(there), str(there)]
+    return out
+
+
+def _meters(limits: Limits) -> list[str]:
+    """Limits of each process. Set inside, where the count of processes is the sandbox's own."""
+    size = limits.files_mb * MEGABYTE
+    address = (
+        4 * limits.memory_mb * MEGABYTE
+    )  # of addresses, which programs reserve without using; memory is watched from outside
+    how = {"as": address, "nproc": limits.processes, "fsize": size, "nofile": 128, "core": 0, "stack": 8 * MEGABYTE}
+    cpu = (
+        f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}"  # a program may ignore the first signal, not the second
+    )
+    return ["/usr/bin/prlimit", cpu, *(f"--{name}={value}" for name, value in how.items()), "--"]
