@@ -13,6 +13,7 @@ import pytest
 
 from k2lib import sandbox
 from k2lib.sandbox import Limits, Program, running
+from k2lib.sandbox.process import memory
 
 works = pytest.mark.skipif(sandbox.unavailable() is not None, reason=str(sandbox.unavailable()))
 
@@ -141,6 +142,12 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def test_what_the_host_holds_is_no_sandbox_memory():
+    """A sandbox whose walls are not yet up still sees the host's /proc, and must not be judged by it."""
+    assert memory(os.getpid()) == 0
+    assert memory(None) == memory(2**22 + 1) == 0
 
 
 @works
