@@ -36,7 +36,18 @@ def walls(limits: Limits, language: Language, data: dict[str, int], seccomp: int
         "--hostname",
         "sandbox",
     ]
-    out += ["--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", HOME, "--setenv", "LANG", "C.UTF-8"]
+    out += [
+        "--clearenv",
+        "--setenv",
+        "PATH",
+        "/usr/local/bin:/usr/bin:/bin",
+        "--setenv",
+        "HOME",
+        HOME,
+        "--setenv",
+        "LANG",
+        "C.UTF-8",
+    ]
     out += ["--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
     for folder in language.folders:
         out += ["--ro-bind", str(folder), str(folder)]

@@ -4,7 +4,7 @@ What is expected never enters the sandbox, so a program that ends early, patches
 gains nothing: only the right output is right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from k2lib.sandbox.limits import Limits, Result
@@ -26,11 +26,17 @@ class Grade:
     why: tuple[str, ...]  # of each case: "right", "wrong output", the status of its run, or "void"
 
 
-def grade(code: str, cases: Sequence[Case], language: str = "python", limits: Limits = Limits()) -> Grade:
-    """Runs a program once a case. ValueError without cases: nothing passes by default."""
+def grade(
+    code: str,
+    cases: Sequence[Case],
+    language: str = "python",
+    files: Mapping[str, str | bytes] | None = None,
+    limits: Limits = Limits(),
+) -> Grade:
+    """Runs a program, with `files` beside it, once a case. ValueError without cases: nothing passes by default."""
     if not cases:
         raise ValueError("no case to judge a program by")
-    results = run_many([Program(code, language, case.stdin, limits=limits) for case in cases])
+    results = run_many([Program(code, language, case.stdin, files, limits) for case in cases])
     why = tuple(_judged(result, case.expected) for result, case in zip(results, cases, strict=True))
     if "void" in why:
         return Grade(None, None, why)

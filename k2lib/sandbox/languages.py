@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM = Path("/usr")
+FILES = {"python": "program.py", "bash": "program.sh"}  # the program's name in the sandbox
 
 
 @dataclass(frozen=True)
 class Language:
-    file: str  # the program's name in the sandbox
+    file: str
     command: tuple[str, ...]  # run in the working folder; the file is its last word
     folders: tuple[Path, ...] = ()  # of the host, beside /usr, that the interpreter lives in
 
@@ -24,7 +25,7 @@ def find(name: str) -> Language:
         raise ValueError(f"the sandbox has no {name!r}; it runs python and bash")
     if not shutil.which("bash", path="/usr/bin:/bin"):
         raise ValueError("no bash in /usr/bin")
-    return Language("program.sh", ("bash", "--noprofile", "--norc"))
+    return Language(FILES[name], ("bash", "--noprofile", "--norc"))
 
 
 def _python() -> Language:
@@ -33,8 +34,8 @@ def _python() -> Language:
     own = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     for program in (own, SYSTEM / "local/bin/python3", SYSTEM / "bin/python3"):
         if program.is_relative_to(SYSTEM) and program.exists():
-            return Language("program.py", (str(program), *isolated))
+            return Language(FILES["python"], (str(program), *isolated))
     home = Path(sys.base_prefix).resolve()
     if os.geteuid() == 0:  # the sandbox gives root up before it opens anything
         raise ValueError(f"no python3 in {SYSTEM}, and {home} may be closed to others: install the system's python3")
-    return Language("program.py", (str(own), *isolated), (home,))
+    return Language(FILES["python"], (str(own), *isolated), (home,))

@@ -45,7 +45,7 @@ def run(
     """
     found = languages.find(language)
     given = {name: _bytes(content) for name, content in (files or {}).items()} | {found.file: _bytes(code)}
-    _checked(given, found.file, files or {}, _bytes(stdin))
+    _checked(given, files or {}, _bytes(stdin))
     if (why := unavailable()) is not None:
         raise SandboxError(why)
     return _result(_started(found, given, _bytes(stdin), limits, arguments), limits)
@@ -57,7 +57,7 @@ def unavailable() -> str | None:
     if not sys.platform.startswith("linux"):
         return f"the sandbox needs Linux, this is {sys.platform}; a container or virtual machine of Linux has it"
     try:
-        ended = _started(languages.find("bash"), {"program.sh": b"echo works"}, b"", Limits(), ())
+        ended = _started(languages.find("bash"), {languages.FILES["bash"]: b"echo works"}, b"", Limits(), ())
     except (OSError, ImportError, ValueError, SandboxError) as error:
         return f"the sandbox does not work here ({error}): {REMEDY}"
     said = ended.stderr.decode(errors="replace").strip()[:300]
@@ -121,14 +121,19 @@ def _bytes(content: str | bytes) -> bytes:
     return content.encode("utf-8", "surrogatepass") if isinstance(content, str) else bytes(content)
 
 
-def _checked(given: dict[str, bytes], own: str, files: Mapping[str, object], stdin: bytes) -> None:
-    if own in files:
-        raise ValueError(f"the file {own!r} is the program itself; give yours another name")
+def check_path(name: str) -> None:
+    """ValueError for a name that no file of a program may have."""
+    path = PurePosixPath(name)
+    if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
+        raise ValueError(f"the file {name!r} needs a relative path without '..', like 'package/module.py'")
+    if name in languages.FILES.values():
+        raise ValueError(f"the file {name!r} is the program itself; give yours another name")
+
+
+def _checked(given: dict[str, bytes], files: Mapping[str, object], stdin: bytes) -> None:
+    for name in files:
+        check_path(name)
     if len(given) > MOST_FILES:
         raise ValueError(f"{len(given) - 1} files, {MOST_FILES - 1} are the most")
     if (size := sum(map(len, given.values())) + len(stdin)) > MOST_BYTES:
         raise ValueError(f"code, files and input have {size:,} bytes, {MOST_BYTES:,} are the most")
-    for name in files:
-        path = PurePosixPath(name)
-        if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
-            raise ValueError(f"the file {name!r} needs a relative path without '..', like 'package/module.py'")

@@ -119,7 +119,9 @@ except sandbox.SandboxError:
 @works
 def test_a_sandbox_that_is_killed_from_outside_is_void():
     child = subprocess.Popen([sys.executable, "-c", VOID], stdout=subprocess.PIPE, text=True)
-    while not any(b"prlimit" not in line and b"program.py" in line and b"bwrap" not in line for _, line in _commands()):
+    while not any(
+        b"program.py" in line and b"bwrap" not in line and pid in _below(child.pid) for pid, line in _commands()
+    ):
         assert child.poll() is None
         time.sleep(0.01)
     (outer,) = (pid for pid, line in _commands() if b"bwrap" in line and _parent(pid) == child.pid)
@@ -163,21 +165,21 @@ def test_a_thousand_mixed_programs_leave_nothing_behind():
     }
     short = dataclasses.replace(Limits(), wall_seconds=30)
     sandbox.run("print(1)")
-    before, files = _mine(), len(os.listdir("/proc/self/fd"))
+    before, files = _below(os.getpid()), len(os.listdir("/proc/self/fd"))
     chosen = [rng.choice(list(kinds)) for _ in range(1000)]
     results = sandbox.run_many([Program(code, limits=short) for code in chosen], workers=4)
     assert [r.status for r in results] == [kinds[code] for code in chosen]
-    assert _mine() <= before
+    assert _below(os.getpid()) <= before
     assert len(os.listdir("/proc/self/fd")) == files
 
 
-def _mine() -> set[int]:
-    """Processes below this one."""
+def _below(ancestor: int) -> set[int]:
+    """The processes that one started, and theirs."""
     found, parents = set(), {pid: _parent(pid) for pid, _ in _commands()}
     for pid in parents:
-        at = pid
-        while at in parents and at != os.getpid():
+        at = parents[pid]
+        while at in parents and at != ancestor:
             at = parents[at]
-        if at == os.getpid():
+        if at == ancestor:
             found.add(pid)
     return found
