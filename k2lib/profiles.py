@@ -58,10 +58,8 @@ class NotesSize:
 
 @dataclass(frozen=True)
 class ChunksSize:
-    """A model that learns to rewrite pieces of long documents (notebook 01); the rate chosen on seed 0."""
+    """A language model of 135M parameters that is taught to rewrite pieces of long documents (notebook 01); chosen on seed 0."""
 
-    model: dict = field(hash=False)  # K2Config fields that differ from the profile's
-    vocab_size: int
     asked: int  # documents of the examination
     steps: int
     batch_size: int
@@ -172,7 +170,7 @@ class Profile:
     corpus: CorpusSize
     ingestion: IngestionSize
     notes: NotesSize
-    chunks: ChunksSize
+    chunks: ChunksSize | None  # None: not at this size
     pretrain: TrainSize
     routing: RoutingSize
     rates: OptimizerSize  # the grid of learning rates
@@ -236,9 +234,7 @@ _NOTES = NotesSize(
     lr=2e-2,
     seeds=3,
 )
-# To copy a name takes heads wide enough to tell one from another: with latents of 32 numbers it was not learned.
-_COPYING = _WIDE | dict(q_lora_rank=96, kv_lora_rank=96, qk_nope_head_dim=32, qk_rope_head_dim=16, v_head_dim=32)
-_CHUNKS = ChunksSize(model=_COPYING, vocab_size=1024, asked=60, steps=1500, batch_size=16, warmup=20, lr=1e-2, seeds=3)
+_CHUNKS = ChunksSize(asked=40, steps=60, batch_size=8, warmup=5, lr=3e-4, seeds=3)
 _OPTIMIZER = OptimizerSize(
     steps=300,
     batch_size=16,
@@ -277,7 +273,7 @@ SMOKE = Profile(
     ingestion=replace(
         _INGESTION, large=_INGESTION.small, people=20, new=12, steps=10, batch_size=32, seq_len=128, warmup=4, seeds=1
     ),
-    chunks=replace(_CHUNKS, model=_NARROW, asked=4, steps=6, warmup=2, seeds=1),
+    chunks=None,
     notes=replace(_NOTES, model=_NARROW, problems=200, largest=8, asked=20, steps=8, warmup=2, seeds=1),
     pretrain=TrainSize(steps=800, batch_size=16, seq_len=128, lr=1e-2, warmup=10),
     routing=RoutingSize(steps=40, batch_size=8, seq_len=128, lr=1e-2, bias_rate=1e-2, seeds=1),
@@ -319,7 +315,7 @@ LAPTOP = Profile(
     ),
     ingestion=replace(_INGESTION, people=200, new=100, steps=1000, seeds=1),
     notes=replace(_NOTES, steps=150, seeds=1),
-    chunks=replace(_CHUNKS, steps=100, seeds=1),
+    chunks=None,
     pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),

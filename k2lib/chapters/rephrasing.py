@@ -117,10 +117,12 @@ def table1(profile: Profile, seed: int, progress: Progress) -> dict:
 
 
 def chunks(profile: Profile, seed: int, progress: Progress) -> dict:
-    """What the study of long documents found, one number a seed.
+    """What the study of long documents found, one number a seed; nothing at a small size, or without `k2 get smollm2`.
 
     {"scores": {form of rewriting: {measure: [share]}}, "shown": {"source" | form: one document}, "claims": {id: [number]}}
     """
+    if profile.chunks is None or not get.have("smollm2"):
+        return {}
     runs = stages.study(chunks_study.STUDY, profile, seed=seed, progress=progress)
     first = runs[0]["scores"]
     scores = {form: {name: [run["scores"][form][name] for run in runs] for name in first[form]} for form in first}

@@ -31,7 +31,8 @@ TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
 BIOGRAPHY = 72  # tokens of a document of the generated world
-REWRITTEN = 400  # tokens of a piece with its excerpt, what was written and its rewrite
+REWRITTEN = 250  # tokens of a piece with its excerpt, what was written and its rewrite
+TAUGHT = 135e6  # parameters of the model that is taught to rewrite long documents
 READINGS = {"large": 174, "small": 30}  # of a new person's text, by all arms of the study of Table 1
 PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
@@ -96,10 +97,11 @@ def _ingestion(config: K2Config, p: Profile) -> Work:
 def _lessons(config: K2Config, p: Profile) -> Work:
     """The studies of learning notes, a training for each of six arms, and of long documents."""
     notes, chunks = p.notes, p.chunks
-    learned, asked = config.replace(**notes.model), config.replace(**chunks.model)
-    return training(learned, notes.seeds * 6 * notes.steps, notes.batch_size, notes.seq_len) + training(
-        asked, chunks.seeds * chunks.steps, chunks.batch_size, REWRITTEN
-    )
+    work = training(config.replace(**notes.model), notes.seeds * 6 * notes.steps, notes.batch_size, notes.seq_len)
+    if chunks is None:
+        return work
+    tokens = chunks.batch_size * chunks.steps + 4 * chunks.asked  # of a document in each of four forms
+    return work + Work(chunks.seeds * 6 * TAUGHT * REWRITTEN * tokens, chunks.seeds * chunks.steps)
 
 
 def _optimizer(config: K2Config, p: Profile) -> Work:

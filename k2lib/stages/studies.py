@@ -20,8 +20,10 @@ def study(
 ) -> list[dict]:
     """What each seed of a study gave, on the corpus of `seed`; as many seeds as the profile says unless `seeds` does.
 
-    ValueError for fewer than one seed.
+    ValueError for fewer than one seed, or for a profile too small for the study.
     """
+    if getattr(profile, one.size) is None:
+        raise ValueError(f"the study {one.size} has no {profile.name} size; choose study or gpu")
     size = asdict(getattr(profile, one.size))
     data = corpus(profile, seed, progress) if one.reads_corpus else None
     usual = size.pop("seeds")  # no part of a seed's key, however many are asked for

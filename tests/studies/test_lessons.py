@@ -1,20 +1,24 @@
 """The studies of long documents and of learning notes: their measures can fail, their arms hold what their names say."""
 
 import asyncio
+import contextlib
 import dataclasses
 import itertools
 import random
 
 import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from k2lib import K2Config
+from k2lib import K2Config, stages
 from k2lib.corpus import arithmetic, lessons
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import chronicle
 from k2lib.corpus.world.chronicle import Coherence
 from k2lib.model import K2Model
 from k2lib.model.generate import Completion
-from k2lib.profiles import SMOKE
+from k2lib.profiles import SMOKE, ChunksSize
 from k2lib.progress import silent
 from k2lib.studies import chunks, notes
 
@@ -68,31 +72,74 @@ def test_a_form_gives_what_its_name_says_and_nothing_else():
     assert all(" ".join(chronicle.source(piece)) in text for text in given.values())
 
 
-def test_every_form_of_rewriting_is_measured():
-    run = chunks.measure(CONFIG, None, SMOKE, 0, silent)
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """A language model of two layers where `k2 get smollm2` would have put its own."""
+    texts = [e.prompt + e.reply for e in itertools.islice(chunks._examples(0, chunks.CHUNKED), 200)]
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, 600, special_tokens=["<|end|>"])
+    made.save(str(tmp_path / "made.json"))
+    PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "made.json"), eos_token="<|end|>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
+    LlamaForCausalLM(LlamaConfig(vocab_size=600, **shape, eos_token_id=0)).save_pretrained(tmp_path)
+    monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path)
+    return tmp_path
+
+
+SIZE = ChunksSize(asked=2, steps=4, batch_size=2, warmup=1, lr=3e-3, seeds=1)
+
+
+def test_every_form_of_rewriting_is_measured(tiny):
+    run = chunks.measure(CONFIG, None, dataclasses.replace(SMOKE, chunks=SIZE), 0, silent)
     assert set(run["scores"]) == set(chunks.FORMS) <= set(run["shown"])
     values = chunks.values(SMOKE, [run])
     assert set(values) == {"chunks-keep-coherence", "context-resolves-references", "pieces-beat-one-go"}
 
 
-def test_a_perfect_writer_is_marked_as_perfect(monkeypatch):
-    """The model's tokens are replaced by the wanted ones: what is asked piece by piece comes together as one document."""
+def test_without_the_model_the_study_says_what_to_get(tmp_path, monkeypatch):
+    monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path)
+    with pytest.raises(RuntimeError, match="run `k2 get smollm2`"):
+        chunks.measure(CONFIG, None, dataclasses.replace(SMOKE, chunks=SIZE), 0, silent)
+    with pytest.raises(ValueError, match="no smoke size; choose study or gpu"):
+        stages.study(chunks.STUDY, SMOKE)
+
+
+def test_only_replies_are_learned(tiny):
+    """The loss is the mean over the replies' tokens and their end, whatever the prompts and the padding are."""
+    rewriter = chunks.Rewriter(tiny)
+    examples = [chunks.Example("Text: The poet sings.\nAll:", "The poet Ada sings."), chunks.Example("All:", "Yes.")]
+    found = rewriter._loss(examples).item()
+    terms = []
+    for one in examples:
+        asked, said = rewriter._encode(one.prompt), [*rewriter._encode(f" {one.reply}"), rewriter.end]
+        logits = rewriter.model(torch.tensor([asked + said])).logits[0].log_softmax(-1)
+        terms += [-logits[len(asked) + i - 1, token].item() for i, token in enumerate(said)]
+    assert found == pytest.approx(sum(terms) / len(terms), rel=1e-2)
+
+
+def test_a_rewriter_learns_and_answers_alike_alone_and_among_others(tiny, monkeypatch):
+    monkeypatch.setattr(chunks.machine, "precision", lambda where: contextlib.nullcontext())  # bfloat16 would blur it
+    rewriter = chunks.Rewriter(tiny)
+    examples = [chunks.Example(f"All {word}:", f"{word} {word}") for word in ("poet", "Oslo")]
+    before = rewriter._loss(examples).item()
+    rewriter.learn(dataclasses.replace(SIZE, steps=8), 1)
+    assert rewriter._loss(examples).item() < before
+    prompts = ["All:", "Excerpt: The poet Ada sings.\nWritten:\nText: The poet sings.\nPiece:"]
+    assert rewriter.continued(prompts, 6)[0] == rewriter.continued(prompts[:1], 6)[0]
+
+
+def test_a_perfect_writer_is_marked_as_perfect():
+    """What is asked piece by piece comes together as one document."""
     told = [chronicle.chronicle(random.Random(s), 3, 4) for s in range(3)]
-    tokenizer = Tokenizer.train(
-        [e.prompt + e.reply for e in itertools.islice(chunks._examples(0, chunks.CHUNKED), 200)], 400
-    )
     wanted = {" ".join(chronicle.source(p)): (d, i) for d in told for i, p in enumerate(chunks._cut(d))}
 
-    def knowing(_model, prompts, **_how):
-        out = []
-        for ids in prompts:
-            document, i = wanted[tokenizer.decode(ids).rpartition("Text: ")[2].removesuffix("\nPiece:")]
-            text = " ".join(chronicle.rewritten(chunks._cut(document)[i], random.Random(0), 0))
-            out.append(Completion([*tokenizer.encode(f" {text}"), tokenizer.eos_id]))
-        return out
+    class Knowing:
+        def continued(self, prompts, room):
+            found = [wanted[text.rpartition("Text: ")[2].removesuffix("\nPiece:")] for text in prompts]
+            return [" ".join(chronicle.rewritten(chunks._cut(d)[i], random.Random(0), 0)) for d, i in found]
 
-    monkeypatch.setattr(chunks, "sample", knowing)
-    texts = chunks.rewrites(K2Model(CONFIG), tokenizer, told, chunks.CHUNKED)
+    texts = chunks.rewrites(Knowing(), told, chunks.CHUNKED)
     assert all(chronicle.coherence(d, t) == Coherence(1, 1, 1, 1, 1) for d, t in zip(told, texts, strict=True))
 
 
