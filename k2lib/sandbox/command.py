@@ -2,9 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
-from k2lib.sandbox.languages import SYSTEM, Language
+from k2lib.sandbox.languages import SYSTEM
 from k2lib.sandbox.limits import Limits
 
 HOME = "/tmp/work"  # where a program runs and its files lie
@@ -22,8 +23,12 @@ def nobody() -> list[str]:
     return [setpriv, f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--no-new-privs"]
 
 
-def walls(limits: Limits, language: Language, data: dict[str, int], seccomp: int, status: int) -> list[str]:
-    """The command up to the program's own: `data` are the files it finds, each an open descriptor with the contents."""
+def walls(limits: Limits, folders: Iterable[Path], data: dict[str, int], seccomp: int, status: int | None) -> list[str]:
+    """The command up to the program's own.
+
+    `folders` of the host can be read beside /usr; `data` are the files that it finds, each an open descriptor with the contents, as is
+    the filter of calls; bubblewrap tells its news to `status`.
+    """
     out = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--new-session"]
     out += [
         "--die-with-parent",
@@ -49,7 +54,7 @@ def walls(limits: Limits, language: Language, data: dict[str, int], seccomp: int
         "C.UTF-8",
     ]
     out += ["--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
-    for folder in language.folders:
+    for folder in folders:
         out += ["--ro-bind", str(folder), str(folder)]
     out += [
         "--proc",
@@ -66,7 +71,8 @@ def walls(limits: Limits, language: Language, data: dict[str, int], seccomp: int
     for path, descriptor in data.items():
         out += ["--file", str(descriptor), f"{HOME}/{path}"]
     out += ["--size", str(SHARED), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]
-    return [*out, "--chdir", HOME, "--seccomp", str(seccomp), "--json-status-fd", str(status), "--", *_meters(limits)]
+    out += ["--json-status-fd", str(status)] if status is not None else []
+    return [*out, "--chdir", HOME, "--seccomp", str(seccomp), "--", *_meters(limits)]
 
 
 def _links() -> list[str]:
@@ -86,7 +92,14 @@ def _meters(limits: Limits) -> list[str]:
     address = (
         4 * limits.memory_mb * MEGABYTE
     )  # of addresses, which programs reserve without using; memory is watched from outside
-    how = {"as": address, "nproc": limits.processes, "fsize": size, "nofile": 128, "core": 0, "stack": 8 * MEGABYTE}
+    how = {
+        "as": address,
+        "nproc": limits.processes,
+        "fsize": size,
+        "nofile": limits.open_files,
+        "core": 0,
+        "stack": 8 * MEGABYTE,
+    }
     cpu = (
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}"  # a program may ignore the first signal, not the second
     )

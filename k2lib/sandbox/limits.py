@@ -14,6 +14,7 @@ class Limits:
     cpu_seconds: int = 5  # of each process
     memory_mb: int = 512  # of all its processes together, and of its files
     processes: int = 32  # and threads
+    open_files: int = 128  # of each process
     output_bytes: int = 65_536  # of stdout and stderr together
     files_mb: int = 64  # that its files may hold, all together
 

@@ -72,7 +72,7 @@ def _started(
         calls = open_files.enter_context(_file(seccomp.compiled())).fileno()
         status, ours = os.pipe()
         open_files.callback(os.close, status)
-        walls = command.walls(limits, language, data, calls, ours)
+        walls = command.walls(limits, language.folders, data, calls, ours)
         try:
             sandbox = subprocess.Popen(
                 [*command.nobody(), *walls, *language.command, f"{command.HOME}/{language.file}", *arguments],
