@@ -54,8 +54,6 @@ def walls(limits: Limits, folders: Iterable[Path], data: dict[str, int], seccomp
         "C.UTF-8",
     ]
     out += ["--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
-    for folder in folders:
-        out += ["--ro-bind", str(folder), str(folder)]
     out += [
         "--proc",
         "/proc",
@@ -68,6 +66,8 @@ def walls(limits: Limits, folders: Iterable[Path], data: dict[str, int], seccomp
         "--dir",
         HOME,
     ]
+    for folder in folders:  # after /tmp, which one of them may lie in
+        out += ["--ro-bind", str(folder), str(folder)]
     for path, descriptor in data.items():
         out += ["--file", str(descriptor), f"{HOME}/{path}"]
     out += ["--size", str(SHARED), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]
