@@ -12,6 +12,13 @@ HOME = "/tmp/work"  # where a program runs and its files lie
 NOBODY = 65534
 MEGABYTE = 1 << 20
 SHARED = 16 * MEGABYTE  # of /dev/shm, where semaphores live
+ALONE = (
+    f"--unshare-all --unshare-user --disable-userns --new-session --die-with-parent --uid {NOBODY} --gid {NOBODY} "
+    "--cap-drop ALL --hostname sandbox"
+).split()
+ENVIRONMENT = (
+    f"--clearenv --setenv PATH /usr/local/bin:/usr/bin:/bin --setenv HOME {HOME} --setenv LANG C.UTF-8".split()
+)
 LINKS = ("bin", "sbin", "lib", "lib32", "lib64")  # into /usr on most systems, folders of their own on some
 
 
@@ -29,48 +36,13 @@ def walls(limits: Limits, folders: Iterable[Path], data: dict[str, int], seccomp
     `folders` of the host can be read beside /usr; `data` are the files that it finds, each an open descriptor with the contents, as is
     the filter of calls; bubblewrap tells its news to `status`.
     """
-    out = [shutil.which("bwrap") or "bwrap", "--unshare-all", "--unshare-user", "--disable-userns", "--new-session"]
-    out += [
-        "--die-with-parent",
-        "--uid",
-        str(NOBODY),
-        "--gid",
-        str(NOBODY),
-        "--cap-drop",
-        "ALL",
-        "--hostname",
-        "sandbox",
-    ]
-    out += [
-        "--clearenv",
-        "--setenv",
-        "PATH",
-        "/usr/local/bin:/usr/bin:/bin",
-        "--setenv",
-        "HOME",
-        HOME,
-        "--setenv",
-        "LANG",
-        "C.UTF-8",
-    ]
-    out += ["--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
-    out += [
-        "--proc",
-        "/proc",
-        "--dev",
-        "/dev",
-        "--size",
-        str(limits.files_mb * MEGABYTE),
-        "--tmpfs",
-        "/tmp",
-        "--dir",
-        HOME,
-    ]
+    out = [shutil.which("bwrap") or "bwrap", *ALONE, *ENVIRONMENT, "--ro-bind", str(SYSTEM), str(SYSTEM), *_links()]
+    out += f"--proc /proc --dev /dev --size {limits.files_mb * MEGABYTE} --tmpfs /tmp --dir {HOME}".split()
     for folder in folders:  # after /tmp, which one of them may lie in
         out += ["--ro-bind", str(folder), str(folder)]
     for path, descriptor in data.items():
         out += ["--file", str(descriptor), f"{HOME}/{path}"]
-    out += ["--size", str(SHARED), "--tmpfs", "/dev/shm", "--remount-ro", "/dev", "--remount-ro", "/"]
+    out += f"--size {SHARED} --tmpfs /dev/shm --remount-ro /dev --remount-ro /".split()
     out += ["--json-status-fd", str(status)] if status is not None else []
     return [*out, "--chdir", HOME, "--seccomp", str(seccomp), "--", *_meters(limits)]
 
@@ -87,20 +59,12 @@ def _links() -> list[str]:
 
 
 def _meters(limits: Limits) -> list[str]:
-    """Limits of each process. Set inside, where the count of processes is the sandbox's own."""
-    size = limits.files_mb * MEGABYTE
-    address = (
-        4 * limits.memory_mb * MEGABYTE
-    )  # of addresses, which programs reserve without using; memory is watched from outside
-    how = {
-        "as": address,
-        "nproc": limits.processes,
-        "fsize": size,
-        "nofile": limits.open_files,
-        "core": 0,
-        "stack": 8 * MEGABYTE,
-    }
-    cpu = (
-        f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}"  # a program may ignore the first signal, not the second
-    )
-    return ["/usr/bin/prlimit", cpu, *(f"--{name}={value}" for name, value in how.items()), "--"]
+    """Limits of each process. Set inside, where the count of processes is the sandbox's own.
+
+    A program may ignore the first signal of the CPU's limit, not the second. Addresses are reserved by the gigabyte and not used, so
+    they get four times the memory, which is watched from outside.
+    """
+    cpu, addresses = limits.cpu_seconds, 4 * limits.memory_mb * MEGABYTE
+    line = f"/usr/bin/prlimit --cpu={cpu}:{cpu + 1} --as={addresses} --nproc={limits.processes} --core=0"
+    line += f" --fsize={limits.files_mb * MEGABYTE} --nofile={limits.open_files} --stack={8 * MEGABYTE} --"
+    return line.split()
