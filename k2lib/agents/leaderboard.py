@@ -85,7 +85,7 @@ def _same(value: object, wanted: object) -> bool:
         return len(value) == len(wanted) and all(map(_same, value, wanted))
     if isinstance(value, dict) and isinstance(wanted, dict):
         return matches(value, wanted)
-    return type(value) in (int, float) and type(wanted) in (int, float) and value == wanted or value is wanted
+    return (type(value) in (int, float) and type(wanted) in (int, float) and value == wanted) or value is wanted
 
 
 def _plain(text: str) -> str:

