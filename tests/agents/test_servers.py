@@ -24,6 +24,14 @@ def talking(*how: str) -> Server:
     return Server("talking", (*languages.find("python").command, "-c", CODE, *how))
 
 
+@pytest.fixture
+def open_folder():
+    """One that anybody may read, which pytest's are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def played(server, *calls):
     """What a server said of itself, and the answers to calls."""
 
@@ -107,7 +115,8 @@ CALLS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_public_server_is_imported_and_executed(name):
+def test_a_public_server_is_imported_and_executed(name, open_folder, monkeypatch):
+    monkeypatch.setattr(servers.places, "artifacts", lambda: open_folder)
     try:
         server = known(name)
     except RuntimeError as why:
@@ -116,14 +125,6 @@ def test_a_public_server_is_imported_and_executed(name):
     imported, (answer,) = played(server, (tool, given))
     assert len(imported.specs) > 1 and not imported.refused
     assert answer.ok and said in answer.content
-
-
-@pytest.fixture
-def open_folder():
-    """One that anybody may read, which pytest's are not."""
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
 
 
 def test_the_command_line_writes_a_servers_tools(open_folder, tmp_path, capsys):

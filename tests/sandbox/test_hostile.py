@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hostile
+import escapes
 import pytest
 
 from k2lib import sandbox
@@ -15,7 +15,7 @@ from k2lib.sandbox import Limits
 
 pytestmark = pytest.mark.skipif(sandbox.unavailable() is not None, reason=str(sandbox.unavailable()))
 TIGHT = Limits(wall_seconds=5, cpu_seconds=2, memory_mb=400, files_mb=32)
-EVERY = hostile.PROGRAMS + (hostile.X86 if platform.machine() == "x86_64" else [])
+EVERY = escapes.PROGRAMS + (escapes.X86 if platform.machine() == "x86_64" else [])
 
 
 @pytest.mark.parametrize("program", EVERY, ids=lambda program: program.name)

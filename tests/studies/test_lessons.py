@@ -98,7 +98,7 @@ def test_every_form_of_rewriting_is_measured(tiny):
 
 
 def test_without_the_model_the_study_says_what_to_get(tmp_path, monkeypatch):
-    monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path)
+    monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path / name)
     with pytest.raises(RuntimeError, match="run `k2 get smollm2`"):
         chunks.measure(CONFIG, None, dataclasses.replace(SMOKE, chunks=SIZE), 0, silent)
     with pytest.raises(ValueError, match="no smoke size; choose study or gpu"):
