@@ -49,6 +49,7 @@ class Book:
         self.artifacts: Path = artifacts(profile)
         self.artifacts.mkdir(parents=True, exist_ok=True)
         self._ledger = ledger.Ledger(notebook, self.profile.name, seed)
+        self._skipped: set[str] = set()
         self._path = ledger.ledger_path(notebook, profile)
         self._started = time.monotonic()
 
@@ -149,10 +150,14 @@ class Book:
         claim.judge(entry, self.profile.name)  # a record that its rule cannot judge fails here, beside its cell
         self._ledger.records[claim.id] = entry
 
+    def skip(self, *claim_ids: str) -> None:
+        """Claims that this run cannot measure, for its size or for what is not here: they stay "not run"."""
+        self._skipped.update(claims.find(claim_id).id for claim_id in claim_ids)
+
     def finish(self) -> None:
         """The last cell: writes the ledger and prints one verdict line for every claim of this notebook."""
         own = claims.of_notebook(self.notebook)
-        missing = [claim.id for claim in own if claim.id not in self._ledger.records]
+        missing = [claim.id for claim in own if claim.id not in {*self._ledger.records, *self._skipped}]
         if missing:
             raise ValueError(f"{self.notebook} has not recorded {', '.join(missing)}, which claims.yaml gives to it")
         verdicts = claims.judge_all(self._ledger.records, self.profile.name)

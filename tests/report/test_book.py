@@ -47,6 +47,16 @@ def test_finish_writes_the_ledger_and_prints_a_verdict_for_every_claim(artifacts
     assert {"command", "commit", "machine", "device", "measured", "versions", "seed", "date"} <= set(ledger.provenance)
 
 
+def test_a_skipped_claim_is_not_run_and_a_strange_one_cannot_be_skipped(artifacts, capsys):
+    book = start("03_muonclip", "smoke", 0)
+    book.skip(*(claim.id for claim in claims.of_notebook("03_muonclip")))
+    book.finish()
+    assert capsys.readouterr().out.startswith("not run: ")
+    assert Ledger.load(ledger_path("03_muonclip", "smoke")).records == {}
+    with pytest.raises(ValueError, match="no-such-claim"):
+        book.skip("no-such-claim")
+
+
 def test_finish_refuses_while_a_claim_is_unrecorded(artifacts):
     book = start("03_muonclip", "smoke", 0)
     book.record("qk-clip-caps-logits", [1.0, 1.1, 1.2], of="seeds")
