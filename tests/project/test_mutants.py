@@ -55,3 +55,11 @@ def test_a_list_that_lags_behind_the_code_is_refused(small):
     (small / "k2lib/room/sum.py").write_text("def add(a, b):\n    return b + a\n")
     with pytest.raises(ValueError, match=r"sum.py no longer holds 'a \+ b'"):
         runner.mutants()
+
+
+def test_a_fault_that_nothing_here_can_look_for_is_left_out(monkeypatch, capsys):
+    monkeypatch.setattr("k2lib.sandbox.unavailable", lambda: "no bubblewrap")
+    runner.here.cache_clear()
+    assert runner.here("") and not runner.here("sandbox") and not runner.here("root")
+    assert "no fault of the sandbox is planted: no bubblewrap" in capsys.readouterr().out
+    runner.here.cache_clear()

@@ -10,6 +10,7 @@ class Hostile:
     name: str
     code: str
     ends: tuple[str, ...] = ANY
+    waits: bool = False  # for nothing, so that only the clock on the wall ends it
 
 
 def opens(path: str, mode: str = "r") -> str:
@@ -100,10 +101,10 @@ PROGRAMS = [
     Hostile("endless loop", "while True: pass", ("timeout",)),
     Hostile("a regex that explodes", "import re\nre.match(r'(a+)+$', 'a' * 60 + 'b')", ("timeout",)),
     Hostile("a number with millions of digits", "import sys\nsys.set_int_max_str_digits(0)\nstr(7 ** 10 ** 8)", ("timeout",)),
-    Hostile("sleep", "import time\ntime.sleep(3600)", ("timeout",)),
+    Hostile("sleep", "import time\ntime.sleep(3600)", ("timeout",), waits=True),
     Hostile("deaf to every signal", DEAF + "while True: pass", ("timeout",)),
     Hostile("a daemon of its own session", DAEMON, ("ok",)),
-    Hostile("closed outputs", "import os, time\nos.close(1), os.close(2)\ntime.sleep(3600)", ("timeout",)),
+    Hostile("closed outputs", "import os, time\nos.close(1), os.close(2)\ntime.sleep(3600)", ("timeout",), waits=True),
     Hostile("endless output", "while True: print('x' * 1000)", ("output",)),
     Hostile("one line of 10 MB", "print('x' * 10_000_000)", ("output",)),
     Hostile("endless complaint", "import sys\nwhile True: print('x' * 1000, file=sys.stderr)", ("output",)),

@@ -14,18 +14,20 @@ from k2lib import sandbox
 from k2lib.sandbox import Limits
 
 pytestmark = pytest.mark.skipif(sandbox.unavailable() is not None, reason=str(sandbox.unavailable()))
-TIGHT = Limits(wall_seconds=5, cpu_seconds=2, memory_mb=400, files_mb=32)
+TIGHT = Limits(
+    wall_seconds=60, cpu_seconds=2, memory_mb=400, files_mb=32
+)  # a loaded machine is slow by the clock on the wall
+IMPATIENT = dataclasses.replace(TIGHT, wall_seconds=3)
 EVERY = escapes.PROGRAMS + (escapes.X86 if platform.machine() == "x86_64" else [])
 
 
 @pytest.mark.parametrize("program", EVERY, ids=lambda program: program.name)
 def test_a_hostile_program_does_not_reach_its_aim(program, monkeypatch):
     monkeypatch.setenv("SECRET", "SECRET")
-    result = sandbox.run(program.code, limits=TIGHT)
+    result = sandbox.run(program.code, limits=IMPATIENT if program.waits else TIGHT)
     assert "REACHED" not in result.stdout
     assert result.status in program.ends, result
     assert len(result.out) + len(result.err) <= TIGHT.output_bytes
-    assert result.seconds < 60
 
 
 @pytest.mark.parametrize("name", ["descriptors", "/etc/passwd", "host's processes", "another's environment", "sleep"])
@@ -86,5 +88,6 @@ def test_what_a_program_says_cannot_steer_a_terminal():
 def test_a_limit_is_the_callers():
     assert sandbox.run("print('x' * 100)", limits=dataclasses.replace(TIGHT, output_bytes=50)).status == "output"
     held = "x = bytearray(150 << 20); x[::4096] = b'x' * len(x[::4096]); import time; time.sleep(1); print('held')"
-    assert sandbox.run(held).stdout == "held\n"
+    patient = Limits(wall_seconds=60)
+    assert sandbox.run(held, limits=patient).stdout == "held\n"
     assert sandbox.run(held, limits=dataclasses.replace(TIGHT, memory_mb=100)).status == "memory"
