@@ -53,17 +53,23 @@ def run(
     return _result(_started(found, given, _bytes(stdin), limits, arguments), limits)
 
 
-@functools.cache
 def unavailable() -> str | None:
     """Why no program can be run here and what helps; None where all is well."""
     if not sys.platform.startswith("linux"):
         return f"the sandbox needs Linux, this is {sys.platform}; a container or virtual machine of Linux has it"
     try:
-        ended = _started(languages.find("bash"), {languages.FILES["bash"]: b"echo works"}, b"", Limits(), ())
+        tried()
     except (OSError, ImportError, ValueError, SandboxError) as error:
         return f"the sandbox does not work here ({error}): {REMEDY}"
-    said = ended.stderr.decode(errors="replace").strip()[:300]
-    return None if ended.stdout == b"works\n" else f"the sandbox does not work here ({said}): {REMEDY}"
+    return None
+
+
+@functools.cache  # of a success; a failure may pass
+def tried() -> None:
+    """Runs a first program. SandboxError, OSError, ImportError or ValueError where that fails."""
+    ended = _started(languages.find("bash"), {languages.FILES["bash"]: b"echo works"}, b"", Limits(), ())
+    if ended.stdout != b"works\n":
+        raise SandboxError(ended.stderr.decode(errors="replace").strip()[:300])
 
 
 def _started(

@@ -95,7 +95,7 @@ def test_a_limit_that_is_none_is_refused(name, value):
 def test_where_no_sandbox_works_nothing_runs(monkeypatch):
     """No bubblewrap: an error that says what to install, never a bare process."""
     monkeypatch.setattr("k2lib.sandbox.command.shutil.which", lambda name, path=None: "/nowhere/bwrap")
-    running.unavailable.cache_clear()
+    running.tried.cache_clear()
     try:
         with pytest.raises(sandbox.SandboxError, match="apt install bubblewrap"):
             sandbox.run("print('ran')")
@@ -104,7 +104,7 @@ def test_where_no_sandbox_works_nothing_runs(monkeypatch):
         assert graded.passed is None and graded.share is None and graded.why == ("void",)
     finally:
         monkeypatch.undo()
-        running.unavailable.cache_clear()
+        running.tried.cache_clear()
 
 
 VOID = """
