@@ -24,9 +24,8 @@ class Question:
     id: str
     messages: list[dict]
     tools: list[dict]
-    answers: tuple[
-        dict, ...
-    ]  # {tool: {argument: right values}}, one of which a call must match; none: no call is right
+    # {tool: {argument: right values}}, one of which a call must match; none: no call is right
+    answers: tuple[dict, ...]
 
 
 def questions(category: str, folder: Path | None = None) -> Iterator[Question]:

@@ -14,7 +14,7 @@ from k2lib.agents.simulator import ToolResult
 from k2lib.agents.tools import check_call, tool
 from k2lib.llm.protocol import ChatModel
 from k2lib.places import DATA
-from k2lib.sandbox import Case, Grade, SandboxError, check_path, grade, run, shown
+from k2lib.sandbox import Case, Grade, SandboxError, check_paths, grade, run, shown
 
 FOLDER = DATA / "repositories"
 READ, EDIT, RUN = "read_file", "edit_file", "run"
@@ -94,7 +94,7 @@ class Workspace:
             raise ValueError(f"{path} exists; say which text to replace")
         if len(self.files) >= MOST_FILES:
             raise ValueError(f"{MOST_FILES} files are the most")
-        check_path(path)
+        check_paths([*self.files, path])  # else an agent could make its own run void
         self.files[path] = self._small(text)
         return f"made {path}"
 

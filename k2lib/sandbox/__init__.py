@@ -3,7 +3,7 @@
 from k2lib.sandbox.grading import Case, Grade, grade
 from k2lib.sandbox.limits import Limits, Result, shown
 from k2lib.sandbox.pool import Program, run_many
-from k2lib.sandbox.running import SandboxError, check_path, run, unavailable
+from k2lib.sandbox.running import SandboxError, check_paths, run, unavailable
 
 __all__ = [
     "Case",
@@ -12,7 +12,7 @@ __all__ = [
     "Program",
     "Result",
     "SandboxError",
-    "check_path",
+    "check_paths",
     "grade",
     "run",
     "run_many",

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -21,6 +21,7 @@ from k2lib.sandbox.limits import Limits, Result, Status
 from k2lib.sandbox.process import Ended, follow
 
 MOST_FILES = 256
+LONGEST_NAME, LONGEST_PATH = 255, 1024  # bytes
 MOST_BYTES = 16 << 20  # of code, files and input together
 REMEDY = (
     "install bubblewrap, 0.8 or later, and util-linux (Debian: apt install bubblewrap) and `pip install k2lib[sandbox]`"
@@ -129,18 +130,25 @@ def _bytes(content: str | bytes) -> bytes:
     return content.encode("utf-8", "surrogatepass") if isinstance(content, str) else bytes(content)
 
 
-def check_path(name: str) -> None:
-    """ValueError for a name that no file of a program may have."""
-    path = PurePosixPath(name)
-    if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
-        raise ValueError(f"the file {name!r} needs a relative path without '..', like 'package/module.py'")
-    if name in languages.FILES.values():
-        raise ValueError(f"the file {name!r} is the program itself; give yours another name")
+def check_paths(names: Iterable[str]) -> None:
+    """ValueError for names that the files of one program cannot have, which the sandbox would fail on."""
+    names = list(names)
+    for name in names:
+        path = PurePosixPath(name)
+        if not name or "\0" in name or path.is_absolute() or ".." in path.parts or str(path) != name or name == ".":
+            raise ValueError(f"the file {name!r} needs a relative path without '..', like 'package/module.py'")
+        if len(name.encode()) > LONGEST_PATH or any(len(part.encode()) > LONGEST_NAME for part in path.parts):
+            raise ValueError(f"the file {name[:80]!r}… has too long a name")
+        if name in languages.FILES.values():
+            raise ValueError(f"the file {name!r} is the program itself; give yours another name")
+    folders = {str(folder): name for name in names for folder in PurePosixPath(name).parents}
+    for name in names:
+        if name in folders:
+            raise ValueError(f"{name!r} is a file, and the folder of {folders[name]!r}")
 
 
 def _checked(given: dict[str, bytes], files: Mapping[str, object], stdin: bytes) -> None:
-    for name in files:
-        check_path(name)
+    check_paths(files)
     if len(given) > MOST_FILES:
         raise ValueError(f"{len(given) - 1} files, {MOST_FILES - 1} are the most")
     if (size := sum(map(len, given.values())) + len(stdin)) > MOST_BYTES:

@@ -36,9 +36,8 @@ def compiled() -> bytes:
         number = _number(sc, name)
         if number is not None:
             rules.add_rule(refused, number)
-    rules.add_rule(
-        sc.ERRNO(errno.ENOSYS), "clone3"
-    )  # its flags lie in memory, out of a filter's sight; libc takes clone
+    # its flags lie in memory, out of a filter's sight; libc takes clone
+    rules.add_rule(sc.ERRNO(errno.ENOSYS), "clone3")
     for flag in NAMESPACES:
         rules.add_rule(refused, "clone", sc.Arg(0, sc.MASKED_EQ, flag, flag))
     for family in range(LAST_FAMILY + 1):

@@ -93,6 +93,8 @@ def test_what_a_command_does_to_the_files_stays_in_the_sandbox():
         (EDIT, '{"path": "../x", "old": "", "new": "x"}', "relative path"),
         (EDIT, '{"path": "program.py", "old": "", "new": "x"}', "program itself"),
         (EDIT, "[" * 100_000, "nested deeper"),
+        (EDIT, '{"path": "ledger", "old": "", "new": "x"}', "is a file, and the folder of"),
+        (EDIT, '{"path": "ledger/book.py/x", "old": "", "new": "x"}', "is a file, and the folder of"),
     ],
 )
 def test_a_call_that_cannot_be_done_is_answered(name, arguments, said):

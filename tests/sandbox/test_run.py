@@ -73,6 +73,12 @@ def test_a_file_outside_the_folder_is_refused(name):
         sandbox.run("", files={name: "x"})
 
 
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b/c", "a/b"), ("x" * 256,), ("x/" * 600 + "x",), ("\ud800",)])
+def test_files_that_the_sandbox_would_fail_on_are_refused(names):
+    with pytest.raises(ValueError):
+        sandbox.run("", files=dict.fromkeys(names, ""))
+
+
 def test_what_cannot_run_is_refused():
     with pytest.raises(ValueError, match="no 'cobol'; it runs python and bash"):
         sandbox.run("", "cobol")
