@@ -135,9 +135,15 @@ class ParallelSize:
 
 @dataclass(frozen=True)
 class AgenticSize:
+    categories: int  # of tools that are trained on, at least two
     per_domain: int  # evolved applications of every domain
     tasks: int  # before the filter
     heldout_tasks: int
+
+    @property
+    def pool(self) -> dict[str, int]:
+        """Which tools there are, as `k2lib.agents.tasks` takes it."""
+        return {"categories": self.categories, "per_domain": self.per_domain}
 
 
 @dataclass(frozen=True)
@@ -280,7 +286,7 @@ SMOKE = Profile(
     **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
-    agentic=AgenticSize(per_domain=3, tasks=800, heldout_tasks=24),
+    agentic=AgenticSize(categories=2, per_domain=2, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
@@ -321,7 +327,7 @@ LAPTOP = Profile(
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
-    agentic=AgenticSize(per_domain=6, tasks=5000, heldout_tasks=100),
+    agentic=AgenticSize(categories=12, per_domain=6, tasks=5000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),

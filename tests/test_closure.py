@@ -42,7 +42,7 @@ def changed(path, right: str, wrong: str) -> set[str]:
         ("train/loop.py", "    model.train()", "    model.train()  # a comment", set()),
         ("train/loop.py", '"""The training loop', '"""Another loop', set()),
         ("stages/sft_data.py", "// 2]", "// 3]", {"sft_data", "sft", "rl"}),  # the data mixture
-        ("gym/tool_use.py", "budget = 64", "budget = 65", {"sft_data", "sft", "rl"}),
+        ("gym/tool_use.py", "budget = 96", "budget = 97", {"sft_data", "sft", "rl"}),
         ("train/step.py", "BIAS_RATE = 1e-3", "BIAS_RATE = 2e-3", {"base", "sft", "rl"}),
         ("rl/objective.py", "tau * ratio", "2 * tau * ratio", {"rl"}),
         ("corpus/world/names.py", "FIRST", "X = 1\nFIRST", set(MAKERS)),

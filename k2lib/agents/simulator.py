@@ -1,9 +1,9 @@
 """The tool simulator: executes calls against a domain's state, transactionally, with seeded faults (section 3.1).
 
-The paper calls it functionally a world model. Four outcomes are simulated: success, a refusal by the domain (the state
-says no), a passing fault that goes away when the call is repeated, and a partial failure, where the call was done and
-its answer was lost: a look-up must be repeated then, a payment must not. Whatever is answered by "error" leaves the
-state exactly as it was.
+The paper calls it functionally a world model, with controlled stochasticity: success, partial failure, edge cases. Here a
+call ends in one of `OUTCOMES`. Malformed and refused ones leave the state exactly as it was. A passing fault goes away
+when the call is repeated. A partial failure was done and its answer is lost: a look-up must be repeated then, a payment
+must not. After a time-out nobody knows: half of them were done.
 """
 
 import copy
@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from k2lib.agents.domains.domain import Domain, ToolError
 from k2lib.agents.tools import check_call, tool
 
+OUTCOMES = ("success", "malformed", "refused", "busy", "lost", "timed out, done", "timed out, not done")
+DONE = ("success", "lost", "timed out, done")  # outcomes after which the state is another
 BUSY = "service busy, try again"
 LOST = "done, but the answer was lost"
-LOST_SHARE = 0.25  # of the faults
+TIMED_OUT = "timed out, it may or may not have been done"
+FAULTS = {"busy": 4, "lost": 2, "timed out, done": 1, "timed out, not done": 1}  # shares
 LARGEST_STATE = 100_000  # characters of JSON
 LONGEST_RESULT = 1000  # characters of what a tool returns
 
@@ -25,6 +28,7 @@ LONGEST_RESULT = 1000  # characters of what a tool returns
 class ToolResult:
     content: str
     ok: bool
+    outcome: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,14 @@ class Application:
     name: str
     domain: Domain
     tools: dict[str, str]  # tool name -> action
+    wording: int = 0  # which of an action's descriptions it has
 
     @property
     def specs(self) -> list[dict]:
-        actions = self.domain.actions
-        return [
-            tool(name, actions[action].description, actions[action].parameters) for name, action in self.tools.items()
-        ]
+        return [self._spec(name, self.domain.actions[action]) for name, action in self.tools.items()]
+
+    def _spec(self, name: str, action) -> dict:
+        return tool(name, action.descriptions[self.wording % len(action.descriptions)], action.parameters)
 
     def tool_for(self, action: str) -> str:
         return next(name for name, known in self.tools.items() if known == action)
@@ -56,18 +61,21 @@ class ToolSimulator:
 
     def call(self, name: object, arguments: object) -> ToolResult:
         """Execute one call as a model wrote it; never raises for anything a model can write. Results are short text."""
-        content, ok = self._call(name, arguments)
+        content, outcome = self._call(name, arguments)
         shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in content[:LONGEST_RESULT])
-        return ToolResult(shown + ("…" if len(content) > LONGEST_RESULT else ""), ok)
+        return ToolResult(
+            shown + ("…" if len(content) > LONGEST_RESULT else ""), outcome in ("success", "lost"), outcome
+        )
 
-    def _call(self, name: object, arguments: object) -> tuple[str, bool]:
+    def _call(self, name: object, arguments: object) -> tuple[str, str]:
         values, reason = check_call(name, arguments, self._specs)
         if values is None:
-            return f"error: {reason}", False
-        fault = self._rng.random()
-        lost = (1 - LOST_SHARE) * self.fault_rate <= fault < self.fault_rate
-        if fault < self.fault_rate and not lost:
-            return f"error: {BUSY}", False
+            return f"error: {reason}", "malformed"
+        fault = self._fault()
+        if fault == "busy":
+            return f"error: {BUSY}", fault
+        if fault == "timed out, not done":
+            return f"error: {TIMED_OUT}", fault
         action = self.application.domain.actions[self.application.tools[name]]
         trial = copy.deepcopy(self.state)
         try:
@@ -75,6 +83,11 @@ class ToolSimulator:
             if len(json.dumps(trial)) > LARGEST_STATE:
                 raise ToolError("the service is full")
         except ToolError as error:
-            return f"error: {error}", False
+            return f"error: {error}", "refused"
         self.state = trial
-        return LOST if lost else json.dumps(result), True
+        said = {"lost": LOST, "timed out, done": f"error: {TIMED_OUT}"}
+        return said.get(fault, json.dumps(result)), fault or "success"
+
+    def _fault(self) -> str:
+        chance, drawn = self._rng.random(), self._rng.choices(list(FAULTS), list(FAULTS.values()))[0]
+        return drawn if chance < self.fault_rate else ""

@@ -11,17 +11,21 @@ from collections.abc import Callable
 
 from k2lib.agents import tasks as task_factory
 from k2lib.agents.episode import Episode, Trajectory
-from k2lib.agents.expert import expert
-from k2lib.agents.simulator import ToolSimulator
+from k2lib.agents.expert import ScriptedAgent
+from k2lib.agents.simulator import DONE, ToolSimulator
 from k2lib.agents.tasks import Task
 from k2lib.agents.tools import check_call
+from k2lib.agents.users import User, scripted
 from k2lib.llm.protocol import ChatError, ChatModel
 
 FAULT_RATE = 0.05  # of the simulator, while data is made
+MOST_TURNS = 10  # of an agent
 Step = Callable[[list[Episode]], list[dict]]  # conversations -> the assistant's next message in each
 
 
-def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float = 0.0) -> list[Trajectory]:
+def run(
+    tasks: list[Task], step: Step, *, max_turns: int = MOST_TURNS, fault_rate: float = 0.0, agent: str = ""
+) -> list[Trajectory]:
     """All tasks in lockstep: `step` gets the running episodes and returns one assistant message for each."""
     episodes = [Episode.start(task, fault_rate) for task in tasks]
     for _ in range(max_turns):
@@ -30,20 +34,28 @@ def run(tasks: list[Task], step: Step, *, max_turns: int = 8, fault_rate: float 
             break
         for episode, message in zip(running, step(running), strict=True):
             episode.step(message)
-    return [episode.trajectory() for episode in episodes]
+    return [episode.trajectory(agent) for episode in episodes]
 
 
 async def run_task(
-    task: Task, agent: ChatModel, *, max_turns: int = 8, fault_rate: float = 0.0, temperature: float = 0.0
+    task: Task,
+    agent: ChatModel,
+    user: User = scripted,
+    *,
+    max_turns: int = MOST_TURNS,
+    fault_rate: float = 0.0,
+    temperature: float = 0.0,
+    user_name: str = "scripted user",
 ) -> Trajectory:
-    """One task with any chat model as the agent; ChatError if the model cannot be reached."""
+    """One task with any chat model as the agent, and any user; ChatError if a model cannot be reached."""
     episode = Episode.start(task, fault_rate)
     settings = {"tools": episode.tools, "temperature": temperature, "seed": task.seed}
     for _ in range(max_turns):
         if episode.over:
             break
-        episode.step((await agent.complete(list(episode.messages), **settings)).message)
-    return episode.trajectory()
+        if not episode.act((await agent.complete(list(episode.messages), **settings)).message):
+            episode.hear(await user(task, episode.messages))
+    return episode.trajectory(agent.model, user_name)
 
 
 async def run_all(
@@ -66,14 +78,20 @@ async def run_all(
     return [t for t in played if t is not None], sum(t is None for t in played)
 
 
-def demonstrate(task: Task, max_turns: int = 8) -> Trajectory:
-    """The expert's conversation, in a world with faults; the verdict says whether it may be learned from."""
-    return run([task], expert, max_turns=max_turns, fault_rate=FAULT_RATE)[0]
+def stepping(agent: ScriptedAgent) -> Step:
+    """The scripted agent in lockstep."""
+    return lambda episodes: [agent.turn(episode.messages, episode.tools, episode.task.seed) for episode in episodes]
 
 
-def generate(n: int, seed: int, *, max_turns: int = 8, per_domain: int = 6) -> tuple[list[Trajectory], dict]:
-    """Trajectories of `n` training tasks that passed the judge, and `statistics` of all."""
-    made = [demonstrate(task, max_turns) for task in task_factory.generate(n, seed, per_domain=per_domain)]
+def demonstrate(task: Task, max_turns: int = MOST_TURNS) -> Trajectory:
+    """The scripted agent's conversation, in a world with faults; the verdict says whether it may be learned from."""
+    agent = ScriptedAgent()
+    return run([task], stepping(agent), max_turns=max_turns, fault_rate=FAULT_RATE, agent=agent.model)[0]
+
+
+def generate(n: int, seed: int, *, max_turns: int = MOST_TURNS, **pool: int) -> tuple[list[Trajectory], dict]:
+    """Trajectories of `n` training tasks that passed the judge, and `statistics` of all; `pool` is that of `tasks.generate`."""
+    made = [demonstrate(task, max_turns) for task in task_factory.generate(n, seed, **pool)]
     return [t for t in made if t.verdict.passed], statistics([t.row() for t in made])
 
 
@@ -86,19 +104,17 @@ def statistics(rows: list[dict]) -> dict:
         "rejected": dict(Counter(reason for row in rows for reason in row["verdict"]["reasons"])),
         "difficulty": dict(Counter(row["difficulty"] for row in rows)),
         "difficulty_kept": dict(Counter(row["difficulty"] for row in kept)),
-        "domains": dict(Counter(row["domain"] for row in rows)),
+        "categories": dict(Counter(row["category"] for row in rows)),
     }
 
 
 def replay(trajectory: Trajectory) -> dict:
-    """The state that the trajectory's successful calls reach on a fresh copy of its world, without faults."""
+    """The state that the calls which were carried out reach on a fresh copy of the trajectory's world, without faults."""
     task = trajectory.task
     simulator = ToolSimulator(task.application, task.state)
-    results = {m["tool_call_id"]: m["content"] for m in trajectory.messages if m["role"] == "tool"}
-    for message in trajectory.messages:
-        for call in message.get("tool_calls") or []:
-            if not results[call["id"]].startswith("error"):
-                simulator.call(call["function"]["name"], call["function"]["arguments"])
+    for call in (call for message in trajectory.messages for call in message.get("tool_calls") or []):
+        if trajectory.outcomes[call["id"]] in DONE:
+            simulator.call(call["function"]["name"], call["function"]["arguments"])
     return simulator.state
 
 

@@ -25,7 +25,7 @@ def ages(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict
     people = [qa for person in data.world.of(split) for qa in data.world.questions(person)]
     questions = list(map(Knowledge, people[: size.questions]))
     problems = list(map(Mathematics, arithmetic.problems(size.problems, seed, split, profile.corpus.largest_number)))
-    wishes = list(map(ToolUse, tasks.generate(size.tasks, seed, split, profile.agentic.per_domain)))
+    wishes = list(map(ToolUse, tasks.generate(size.tasks, seed, split, **profile.agentic.pool)))
     text = data.dataset.tokens("heldout")[: size.perplexity_tokens]
 
     def scores_of(checkpoint: Checkpoint, plain: bool) -> dict:
@@ -48,7 +48,7 @@ def answers(profile: Profile, seed: int, progress: Progress) -> list[dict]:
     problems = [
         Knowledge(data.world.questions(data.world.of(split)[0])[0]),
         Mathematics(arithmetic.problems(1, seed, split, profile.corpus.largest_number)[0]),
-        ToolUse(tasks.generate(1, seed, split, profile.agentic.per_domain)[0]),
+        ToolUse(tasks.generate(1, seed, split, **profile.agentic.pool)[0]),
     ]
     found = [{"asks": problem.messages[-1]["content"]} for problem in problems]
     for age, (one, *_) in _models(profile, seed, progress).items():

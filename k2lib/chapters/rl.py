@@ -18,7 +18,7 @@ OF_A_RUN = ("kept", "candidates", "moderate", "development", "kinds", "before", 
 
 def problems(profile: Profile, _seed: int, _progress: Progress) -> list[dict]:
     """A few problems: {"kind", "budget": tokens of one turn, "asks", "tools": names}."""
-    kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}
+    kinds = {"pool": profile.agentic.pool, "largest": profile.corpus.largest_number}
     return [
         {
             "kind": problem.kind,

@@ -18,7 +18,7 @@ SEARCHED = 60  # conversations, of which the longest is shown
 
 def tools(profile: Profile, seed: int, _progress: Progress) -> dict[str, int]:
     """{what the evolution of tools makes: how many}; AssertionError if a specification is one that K2 cannot be served."""
-    applications = tasks.applications(seed, profile.agentic.per_domain)
+    applications = tasks.applications(seed, **profile.agentic.pool)
     faults = [problem for application in applications for spec in application.specs for problem in lint(spec)]
     assert not faults, faults[0]
     return tasks.coverage(applications)
@@ -43,7 +43,7 @@ def anatomy(profile: Profile, seed: int, progress: Progress) -> list[dict]:
 def replayed(profile: Profile, seed: int, _progress: Progress) -> list[bool]:
     """Whether each kept trajectory, its calls made again in a fresh world without faults, reaches its goal."""
     size = profile.agentic
-    kept, _ = trajectories.generate(min(size.tasks, REPLAYED), seed + 1, per_domain=size.per_domain)
+    kept, _ = trajectories.generate(min(size.tasks, REPLAYED), seed + 1, **size.pool)
     return [judge(t.task, t.messages, trajectories.replay(t)).passed for t in kept]
 
 

@@ -10,10 +10,10 @@ from k2lib.gym.tool_use import ToolUse
 
 
 def verifiable(
-    n: int, seed: int, split: str = "train", *, per_domain: int = 6, largest: int = arithmetic.LARGEST
+    n: int, seed: int, split: str = "train", *, pool: dict[str, int] | None = None, largest: int = arithmetic.LARGEST
 ) -> list[Problem]:
     """`n` problems, half mathematics and half tool use, alternating, of one of the splits (k2lib.corpus.split)."""
     maths = map(Mathematics, arithmetic.problems((n + 1) // 2, seed, split, largest))
-    tool_use = map(ToolUse, tasks.generate(n // 2, seed, split, per_domain))
+    tool_use = map(ToolUse, tasks.generate(n // 2, seed, split, **(pool or {})))
     pairs = itertools.zip_longest(maths, tool_use)
     return [problem for pair in pairs for problem in pair if problem is not None]

@@ -12,7 +12,7 @@ class ToolUse:
     task: Task
 
     kind = "tool use"
-    budget = 64  # tokens of one turn; the demonstrations take up to 45
+    budget = 96  # tokens of one turn
     plain = None
 
     @property

@@ -17,7 +17,7 @@ from k2lib.train import Checkpoint, finetune, load_checkpoint, save_checkpoint
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:
     """The fine-tuned model of that run after RL, with `run` as its seed; `training` holds its history."""
     start, data, size = sft(profile, seed, run, progress), sft_data(profile, seed, progress), profile.rl
-    kinds = {"per_domain": profile.agentic.per_domain, "largest": profile.corpus.largest_number}
+    kinds = {"pool": profile.agentic.pool, "largest": profile.corpus.largest_number}
 
     def make(directory: Path) -> None:
         model, tokenizer, state = start.model, start.tokenizer, snapshot(f"rl{run}", directory)

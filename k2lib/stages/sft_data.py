@@ -30,7 +30,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
     data, size = corpus(profile, seed, progress), profile.agentic
 
     def make(directory: Path) -> None:
-        wishes = tasks.generate(size.tasks, seed, per_domain=size.per_domain)
+        wishes = tasks.generate(size.tasks, seed, **size.pool)
         played = [ToolUse(task).demonstration() for task in progress(wishes, "simulate conversations", len(wishes))]
         count = sum(row["verdict"]["passed"] for row in played)
         others = _mathematics(count, seed, profile.corpus.largest_number) + _knowledge(data.world)[: count // 2]
@@ -41,7 +41,7 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
 
     path = stage("sft-data", {"size": asdict(size), "seed": seed, "corpus": data.dir.name}, make)
     rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    heldout = tasks.generate(size.heldout_tasks, seed, profile.judged_on, size.per_domain)
+    heldout = tasks.generate(size.heldout_tasks, seed, profile.judged_on, **size.pool)
     statistics = json.loads((path / "statistics.json").read_text(encoding="utf-8"))
     return SFTData(rows, [ToolUse(task) for task in heldout], statistics, path)
 

@@ -32,7 +32,8 @@ def asked(task: tasks.Task) -> list[dict]:
 
 
 def report(task: tasks.Task) -> dict:
-    return message(content=f"It is {task.rubric.report}." if task.rubric.report else "Done.")
+    done = "That did not work." if task.rubric.refused else "Done."
+    return message(content=f"It is {task.rubric.report}." if task.rubric.report else done)
 
 
 def first(difficulty: str) -> tasks.Task:
@@ -40,14 +41,21 @@ def first(difficulty: str) -> tasks.Task:
 
 
 def test_the_reference_calls_score_one_in_one_turn_and_in_turns_of_their_own():
-    for task in TASKS[:300]:
+    for task in (t for t in TASKS[:300] if t.difficulty != "corrected" and not t.persona.misunderstands):
         assert score(task, *asked(task), message(*task.reference), report(task)) == 1.0
         assert score(task, *asked(task), *map(message, task.reference), report(task)) == 1.0
 
 
+def test_a_user_who_changes_its_mind_is_served_twice():
+    for task in (t for t in TASKS if t.difficulty == "corrected"):
+        one, other = map(message, task.reference)
+        assert score(task, one, report(task), other, report(task)) == 1.0
+        assert score(task, one, report(task), report(task)) == 0.0
+
+
 @pytest.mark.parametrize("wrong", ["no call", "another value", "another tool", "cut", "extra key", "as text"])
 def test_an_episode_with_a_wrong_call_scores_zero(wrong):
-    task = first("single call")
+    task = first("one call")
     name, arguments = task.reference[0]
     other = next(n for n in task.application.tools if n != name)
     turns = {
@@ -62,23 +70,23 @@ def test_an_episode_with_a_wrong_call_scores_zero(wrong):
 
 
 def test_a_turn_that_could_not_be_read_fails_an_episode_that_reaches_its_goal():
-    task = first("single call")
+    task = first("one call")
     assert score(task, message(task.reference[0]), report(task), faults=["unclosed"]) == 0.0
 
 
 def test_a_question_earns_its_point_only_if_it_names_what_is_missing():
-    task = next(t for t in TASKS if t.rubric.must_ask == "day")
+    task = next(t for t in TASKS if t.rubric.must_ask == "hour" and not t.persona.misunderstands)
     rest = [*map(message, task.reference), report(task)]
-    assert score(task, message(content="On which day should it be?"), *rest) == 1.0
-    names_all = "Which day, quantity, degrees, item, name?"
-    for hack in ("?", "What?", "Today or a holiday?", "The day.", names_all, "day? " * 100):
+    assert score(task, message(content="At which hour should it be?"), *rest) == 1.0
+    names_all = "Which hour, tone, mode, day, city, price, rent?"
+    for hack in ("?", "What?", "Today or a holiday?", "The hour.", names_all, "hour? " * 100):
         assert score(task, message(content=hack), *rest) == 0.0
-    assert score(task, message(task.reference[0], content="Which day?"), report(task)) == 0.0
+    assert score(task, message(task.reference[0], content="Which hour?"), report(task)) == 0.0
 
 
 @pytest.mark.parametrize("turn", HOSTILE_MESSAGES, ids=lambda m: ascii(m)[:40])
 def test_a_message_of_any_shape_is_scored_zero_and_comes_out_well_formed(turn):
-    assert [score(t, turn) for t in (first("single call"), first("asks first"))] == [0.0, 0.0]
+    assert [score(t, turn) for t in (first("one call"), first("withheld"))] == [0.0, 0.0]
     made = normalise(turn)
     assert made["role"] == "assistant" and isinstance(made["content"], str)
     assert len(made.get("tool_calls", [])) <= MOST_CALLS

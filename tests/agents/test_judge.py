@@ -27,6 +27,8 @@ def play(task: tasks.Task, calls, last: str = "Done.", asks: bool | None = None,
 
 
 def report(task: tasks.Task) -> str:
+    if task.rubric.refused:
+        return "That did not work."
     return f"It is {task.rubric.report}." if task.rubric.report else "Done."
 
 
@@ -38,25 +40,48 @@ def one(condition) -> tasks.Task:
     return next(t for t in TASKS if condition(t))
 
 
-CHANGE = one(lambda t: t.difficulty == "single call" and t.rubric.report is None)
-LOOKUP = one(lambda t: t.application.domain.name == "bank" and t.rubric.report is not None)
+CHANGE = one(lambda t: t.difficulty == "one call" and t.rubric.report is None)
+LOOKUP = one(lambda t: t.difficulty == "one call" and (t.rubric.report or "").isdigit())
 ASK = one(lambda t: t.rubric.must_ask)
-TWO_DELETIONS = one(lambda t: t.difficulty == "multi-step" and t.application.domain.name == "files")
+TWO = one(lambda t: t.difficulty == "two calls" and t.rubric.report is None and t.reference[0][0] != t.reference[1][0])
+LOOK_THEN_ACT = one(lambda t: t.difficulty == "look, then act")
+REFUSED = one(lambda t: t.rubric.refused)
 
 
 def test_the_reference_conversation_of_every_task_passes_with_all_checkpoints():
     for task in TASKS[:500]:
         verdict = judge(task, *play(task, task.reference, report(task)))
-        assert verdict.passed and verdict.checkpoints == (len(task.reference), len(task.reference))
+        assert verdict.passed and all(verdict.checkpoints), (task.instruction, verdict)
+        assert len(verdict.checkpoints) == len(task.rubric.checkpoints(task.reference))
 
 
 def test_another_path_to_the_same_state_passes():
-    assert reasons(TWO_DELETIONS, tuple(reversed(TWO_DELETIONS.reference))) == ()
+    passed = [
+        reasons(t, tuple(reversed(t.reference))) == ()
+        for t in TASKS
+        if t.difficulty == "two calls" and not t.rubric.report
+    ]
+    assert sum(passed) > 0.5 * len(passed)  # of the others the calls depend on each other
 
 
 def test_a_failed_try_before_the_right_call_passes():
-    name, _ = TWO_DELETIONS.reference[0]
-    assert reasons(TWO_DELETIONS, ((name, {"name": "nowhere"}), *TWO_DELETIONS.reference)) == ()
+    name, arguments = TWO.reference[0]
+    assert reasons(TWO, ((name, dict.fromkeys(arguments, "nowhere")), *TWO.reference)) == ()
+
+
+def test_acting_before_looking_fails_even_if_the_guess_is_right():
+    assert reasons(LOOK_THEN_ACT, tuple(reversed(LOOK_THEN_ACT.reference))) == ("it acted before it looked",)
+
+
+def test_a_refusal_must_be_met_and_told():
+    assert reasons(REFUSED, REFUSED.reference, "There is no such thing.") == ()
+    assert reasons(REFUSED, REFUSED.reference, "Done.") == ("the refusal was not told",)
+    assert reasons(REFUSED, (), "That is not possible.") == ("what is refused was never tried",)
+
+
+def test_a_report_that_it_failed_is_wrong_when_all_was_done():
+    assert reasons(CHANGE, CHANGE.reference, "I couldn't do it.") == ("the user was told that it did not work",)
+    assert reasons(CHANGE, CHANGE.reference, "That did not work.") == ("the user was told that it did not work",)
 
 
 def test_a_confident_report_of_work_not_done_fails():
@@ -65,12 +90,15 @@ def test_a_confident_report_of_work_not_done_fails():
 
 
 def test_half_of_the_work_fails_and_the_checkpoints_tell_how_far_it_came():
-    verdict = judge(TWO_DELETIONS, *play(TWO_DELETIONS, TWO_DELETIONS.reference[:1]))
-    assert not verdict.passed and verdict.checkpoints == (1, 2)
+    verdict = judge(TWO, *play(TWO, TWO.reference[:1]))
+    assert not verdict.passed and verdict.checkpoints == (True, False, True)
 
 
 def test_a_right_answer_without_looking_fails():
-    assert reasons(LOOKUP, (), report(LOOKUP)) == ("an expected tool was not used with success",)
+    assert reasons(LOOKUP, (), report(LOOKUP)) == (
+        "an expected tool was not used with success",
+        "no tool gave the answer",
+    )
 
 
 @pytest.mark.parametrize("said", ["Done.", "It is 9{}9.", "It is {}1."])

@@ -1,8 +1,16 @@
 """Small worlds that tools act on, with real state: the ground on which trajectories are simulated and judged.
 
-To add one, write a file with a `DOMAIN` and name it here.
+To add one, write a blueprint of five lines into data/applications.yaml.
 """
 
-from k2lib.agents.domains import bank, calendar, contacts, files, home, shopping, travel
+import functools
 
-DOMAINS = {world.DOMAIN.name: world.DOMAIN for world in (files, calendar, shopping, bank, home, travel, contacts)}
+from k2lib.agents.domains.blueprint import bundled
+from k2lib.agents.domains.domain import Domain
+from k2lib.agents.domains.wishes import domain
+
+
+@functools.cache
+def domains() -> dict[str, Domain]:
+    """Those of all bundled blueprints, by name."""
+    return {plan.name: domain(plan) for plan in bundled()}

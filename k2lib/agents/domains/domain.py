@@ -4,7 +4,7 @@ State is plain JSON, so two runs can be compared. An action that cannot be done 
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 STRING, INTEGER = {"type": "string"}, {"type": "integer"}
@@ -16,41 +16,35 @@ class ToolError(Exception):
 
 @dataclass(frozen=True)
 class Action:
-    description: str
+    descriptions: tuple[str, ...]  # ways to say what it does, of which an application has one
+    names: tuple[tuple[str, ...], ...]  # ways to call it, each in words
     parameters: dict[str, dict]
     run: Callable[..., object]  # run(state, **arguments) -> what the tool returns
 
 
 @dataclass(frozen=True)
 class Intent:
-    """One wish of a user. `hidden` names the argument of the first call that the user tells only when asked."""
+    """A user's wish, the calls that fulfil it, and what the rubric asks beyond the state that they leave."""
 
+    kind: str
     request: str
     calls: tuple[tuple[str, dict], ...]
     answer: str | None = None  # what the agent must report, for questions
-    hidden: str | None = None
+    hidden: str | None = None  # the argument of the first call that the user tells only when asked
+    afterthought: str | None = None  # what the user says when it is done; the last of the calls then follows
+    refused: bool = False  # the state forbids the last call; the agent must try, and say that it did not work
 
 
 @dataclass(frozen=True)
 class Domain:
     name: str
-    synonyms: dict[str, tuple[str, ...]]  # action -> other names of the tool, for evolved applications
+    category: str
     actions: dict[str, Action]
     initial: Callable[[random.Random], dict]
-    intents: tuple[Callable[[dict, random.Random], Intent], ...]
+    wish: Callable[[dict, random.Random, set[str]], Intent | None]  # of a state, with only these actions at hand
 
 
 def need(condition: bool, message: str) -> None:
     """ToolError with the message unless the condition holds."""
     if not condition:
         raise ToolError(message)
-
-
-def new(rng: random.Random, taken: Iterable[str], pool: list[str]) -> str:
-    """A value of the pool that is not taken."""
-    return rng.choice([x for x in pool if x not in taken])
-
-
-def call(action: str, /, **arguments: object) -> tuple[str, dict]:
-    """One reference call of a wish."""
-    return action, arguments
