@@ -85,6 +85,10 @@ class Tokenizer:
         Path(directory).mkdir(parents=True, exist_ok=True)
         self._engine.save(str(Path(directory) / "tokenizer.json"))
 
+    def to_json(self) -> str:
+        """What `save` writes."""
+        return self._engine.to_str()
+
     @property
     def bos_id(self) -> int:
         return self._control["[BOS]"]

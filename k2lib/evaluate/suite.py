@@ -49,9 +49,11 @@ def solved(model: K2Model, tokenizer: Tokenizer, problems: list[Problem], corpus
     return share(problems[0].kind, [float(one.solved) for one in played], cut_share(played))
 
 
-def tool_use(model: K2Model, tokenizer: Tokenizer, problems: list[ToolUse]) -> tuple[Score, Score]:
+def tool_use(
+    model: K2Model, tokenizer: Tokenizer, problems: list[ToolUse], enforced: bool = False
+) -> tuple[Score, Score]:
     """(share of whole tasks done, share of a task's attempted calls that are valid), from full simulated conversations."""
-    played = [group[0] for group in play(model, tokenizer, problems)]
+    played = [group[0] for group in play(model, tokenizer, problems, enforced=enforced)]
     calls = [trajectories.validity(one.episode.trajectory()) + [False] * len(one.lost) for one in played]
     valid = share("valid calls", [sum(outcomes) / len(outcomes) for outcomes in calls], cut_share(played))
     return share("tool use", [float(one.solved) for one in played], cut_share(played)), valid

@@ -68,12 +68,14 @@ def play(
     temperature: float = 0.0,
     seed: int = 0,
     corpus_form: bool = False,
+    enforced: bool = False,
     progress: Progress = silent,
     description: str = "play",
 ) -> list[list[Played]]:
     """[problem][sample] episodes, each played to its end; what one draws does not depend on the others.
 
-    `corpus_form` asks as the corpus would (`Problem.plain`) where a problem can be asked so.
+    `corpus_form` asks as the corpus would (`Problem.plain`) where a problem can be asked so; `enforced` lets through valid
+    tool calls only.
     """
     played = [[_start(problem, tokenizer, corpus_form) for _ in range(samples)] for problem in problems]
     rows = list(enumerate(one for group in played for one in group))
@@ -87,6 +89,8 @@ def play(
                 "seed": [(seed * 1_000_003 + row) * MOST_TURNS + turn for row, _ in running],
                 "temperature": temperature,
             }
+            if enforced:
+                how["tools"] = [one.problem.tools or [] for _, one in running]
             turns = sample_turns(model, tokenizer, [one.ids for _, one in running], **how)
             for (_, one), said in zip(running, turns, strict=True):
                 one.take(said, tokenizer)

@@ -11,6 +11,7 @@ import torch
 from k2lib import machine
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.llm import chat
+from k2lib.llm.enforcer import Enforcer
 from k2lib.llm.protocol import ChatError, Reply, Usage
 from k2lib.model import K2Model
 from k2lib.model.generate import sample
@@ -33,13 +34,18 @@ def sample_turns(
     temperature: float = 0.0,
     seed: int | Sequence[int] = 0,
     on_token: Callable[[int, int, float], bool | None] | None = None,
+    tools: Sequence[list[dict]] | None = None,
 ) -> list[Turn]:
     """One assistant turn after each prompt (token ids up to it), cut at its budget of tokens.
 
+    `tools`, one list for each prompt, enforces that calls are valid ones of these tools (`k2lib.llm.enforcer`).
     Computed as training does, under mixed precision. Control tokens count by id only: text that spells one stays text.
     """
     stop = (tokenizer.encode_control(chat.END), tokenizer.eos_id)
     settings = {"temperature": temperature, "seed": seed, "stop_tokens": stop, "on_token": on_token}
+    if tools is not None:
+        enforcer = Enforcer(tokenizer)
+        settings["constraints"] = [enforcer.turn(declared) for declared in tools]
     with machine.precision(model.embed_tokens.weight.device):
         completions = sample(model, prompts, max_new_tokens=max(budgets), **settings)
     turns = []
@@ -51,8 +57,8 @@ def sample_turns(
 
 
 class LocalChat:
-    def __init__(self, model: K2Model, tokenizer: Tokenizer, name: str = "local"):
-        self.model, self._model, self._tokenizer = name, model, tokenizer
+    def __init__(self, model: K2Model, tokenizer: Tokenizer, name: str = "local", enforced: bool = False):
+        self.model, self._model, self._tokenizer, self._enforced = name, model, tokenizer, enforced
 
     @cached_property
     def identity(self) -> str:
@@ -73,6 +79,7 @@ class LocalChat:
     ) -> Reply:
         """One completion. ChatError for a conversation that the format or the model's positions do not take."""
         settings = {"budgets": [max_tokens], "temperature": temperature, "seed": seed or 0}
+        settings |= {"tools": [tools or []]} if self._enforced else {}
         try:
             prompt, _ = chat.encode(self._tokenizer, messages, tools)
             (turn,) = await asyncio.to_thread(sample_turns, self._model, self._tokenizer, [prompt], **settings)

@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,14 @@ class Completion:
     finish: str = "length"  # or "stop"
 
 
+class Constraint(Protocol):
+    """What may come next in one sequence; it is told every token that came."""
+
+    def allowed(self) -> Tensor: ...  # [V] bool
+
+    def take(self, token: int) -> None: ...
+
+
 @torch.no_grad()
 def sample(
     model,
@@ -41,12 +50,14 @@ def sample(
     stop_tokens: tuple[int, ...] = (),
     stop: Sequence[Sequence[int]] = (),
     on_token: Callable[[int, int, float], bool | None] | None = None,
+    constraints: Sequence[Constraint] | None = None,
 ) -> list[Completion]:
     """Continue each prompt (token ids, at least one) until a stop token, a sequence of ids of `stop`, or `max_new_tokens`.
 
     temperature 0 takes the likeliest token; `top_p` keeps the smallest set of tokens with that probability.
     `seed` may be a list, one for each sequence. `on_token(i, t, log_p)` is called as token t of
-    sequence i appears (streaming); where it returns True that sequence ends. Under autocast products run in its dtype.
+    sequence i appears (streaming); where it returns True that sequence ends. `constraints`, one for each sequence, leave out
+    tokens; log-probabilities stay the model's own. Under autocast products run in its dtype.
     ValueError for an empty prompt, a token outside the vocabulary, a text beyond the model's positions, or settings
     out of range; FloatingPointError for logits that are no numbers.
     """
@@ -64,7 +75,8 @@ def sample(
     for step in range(max_new_tokens):
         log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
         _refuse_nan(log_p, rows, step)
-        chosen = log_p.argmax(-1) if temperature == 0 else draw(log_p / temperature, top_p, chances[rows, step])
+        open_p = _restricted(log_p, rows, completions, constraints)
+        chosen = open_p.argmax(-1) if temperature == 0 else draw(open_p / temperature, top_p, chances[rows, step])
         own = log_p.gather(1, chosen[:, None]).squeeze(1)
         going = []
         for row, (i, token, value) in enumerate(zip(rows.tolist(), chosen.tolist(), own.tolist(), strict=True)):
@@ -72,6 +84,8 @@ def sample(
                 continue
             completions[i].tokens.append(token)
             completions[i].logprobs.append(value)
+            if constraints:
+                constraints[i].take(token)
             enough = on_token is not None and on_token(i, token, value)
             if token in stops or enough or _ends(completions[i].tokens, stop):
                 completions[i].finish = "stop"
@@ -99,6 +113,15 @@ def unpadded(tokens: Tensor, mask: Tensor | None) -> list[list[int]]:
     if bool((seen[:, :-1] & ~seen[:, 1:]).any()) or not bool(seen[:, -1:].all()):
         raise ValueError("attention_mask hides tokens in the middle or at the end; pad prompts on the left")
     return [row[kept].tolist() for row, kept in zip(tokens.cpu(), seen, strict=True)]
+
+
+def _restricted(log_p: Tensor, rows: Tensor, completions: list[Completion], constraints) -> Tensor:
+    """log_p [A, V] with minus infinity for what the sequences' constraints leave out."""
+    if not constraints:
+        return log_p
+    going = [None if completions[i].finish == "stop" else constraints[i].allowed() for i in rows.tolist()]
+    masks = [torch.ones(log_p.shape[1], dtype=torch.bool) if mask is None else mask for mask in going]
+    return log_p.masked_fill(~torch.stack(masks).to(log_p.device), -math.inf)
 
 
 def _ends(tokens: list[int], stop: Sequence[Sequence[int]]) -> bool:
