@@ -90,12 +90,13 @@ def _same(function: dict, call: tuple[str, dict]) -> bool:
 
 
 def _looked_first(task: Task, tried: list[tuple[dict, str]]) -> bool:
-    """Whether the first expected tool had answered before the second was tried."""
-    look, *act = task.rubric.expected_tools
-    order = [
-        function["name"] for function, result in tried if function["name"] != look or not result.startswith("error")
+    """Whether the first reference call, the look-up, had answered before the tool of the second was tried."""
+    look, *act = task.reference
+    looks = [
+        i for i, (function, result) in enumerate(tried) if _same(function, look) and not result.startswith("error")
     ]
-    return not act or look == act[0] or order.index(look) < order.index(act[0])
+    acts = [i for i, (function, _) in enumerate(tried) if act and function["name"] == act[0][0]]
+    return bool(looks) and looks[0] < min(acts, default=len(tried))
 
 
 def _asked(task: Task, messages: list[dict]) -> bool:
