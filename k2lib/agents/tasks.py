@@ -90,15 +90,20 @@ def grounds(split: str, novelty: str, categories: int = CATEGORIES) -> list[Doma
 
 
 def applications(
-    seed: int, per_domain: int, split: str = "train", novelty: str = "seen", categories: int = CATEGORIES
+    seed: int,
+    per_domain: int,
+    split: str = "train",
+    novelty: str = "seen",
+    categories: int = CATEGORIES,
+    more: tuple[Domain, ...] = (),
 ) -> list[Application]:
-    """`per_domain` evolved applications of every domain of `grounds`.
+    """`per_domain` evolved applications of every domain of `grounds`, and of `more`.
 
     No two splits share a brand or a set of tools, whatever their seeds, but for "seen", which takes training's.
     """
     side = "train" if novelty == "seen" else splits.check(split)
     made = []
-    for domain in grounds(split, novelty, categories):
+    for domain in (*grounds(split, novelty, categories), *more):
         rng = random.Random(f"applications/{seed}/{domain.name}")
         for brand in rng.sample(BRANDS[side], min(per_domain, len(BRANDS[side]))):
             tools = next(tools for tools in _tool_sets(domain, rng) if splits.side("tools", sorted(tools)) == side)
@@ -121,23 +126,23 @@ def generate(
     ValueError for an unknown split, or if the applications allow fewer different prompts than that.
     """
     levels = novelty or (("seen",) if splits.check(split) == "train" else NOVELTY)
+    pools = {level: applications(seed, per_domain, split, level, categories) for level in levels}
+    return drawn(n, seed, split, pools)
+
+
+def drawn(n: int, seed: int, split: str, pools: dict[str, list[Application]]) -> list[Task]:
+    """`n` tasks in turn of each novelty, with the applications that `pools` holds for it; otherwise as `generate`."""
     rng = random.Random(f"tasks/{seed}/{split}")
-    streams = {
-        level: _tasks(applications(seed, per_domain, split, level, categories), split, level, seed, rng)
-        for level in levels
-    }
-    made: dict[str, Task] = {}
-    misses = 0
+    streams = {level: _tasks(pool, split, level, seed, rng) for level, pool in pools.items()}
+    levels, made, misses = list(pools), {}, 0
     while len(made) < n and misses < MOST_MISSES:
         task = next(streams[levels[len(made) % len(levels)]])
         prompt = f"{task.system}\n{task.instruction}"
         misses = misses + 1 if prompt in made else 0
         made.setdefault(prompt, task)
     if len(made) < n:
-        raise ValueError(
-            f"found only {len(made)} different {split} tasks of the {n} asked for with "
-            f"per_domain={per_domain}; ask for fewer, or raise per_domain"
-        )
+        few = f"found only {len(made)} different {split} tasks of the {n} asked for"
+        raise ValueError(f"{few} with {sum(map(len, pools.values()))} applications; ask for fewer, or raise per_domain")
     return list(made.values())
 
 
