@@ -1,7 +1,8 @@
 """The three steps of synthesis in a directory (section 3.1): tools, then tasks, then trajectories; each seeded and whole or not there.
 
-`tools.jsonl` holds applications, `tasks.jsonl` tasks with rubrics, `accepted/` and `rejected/` the conversations, part by part. A part's
-record is written last; a run that was killed goes on after it, and one with other settings is refused.
+`tools.jsonl` holds applications, `tasks.jsonl` tasks with rubrics, `accepted/` and `rejected/` the conversations, part by part; those on
+real tools lie beside them. A part's record is written last; a run that was killed goes on after it, and one with other settings
+is refused.
 """
 
 import asyncio
@@ -12,15 +13,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from k2lib.agents import evolution, records, tasks
+from k2lib.agents import evolution, executed, forms, records, tasks
 from k2lib.agents.critic import criticised
 from k2lib.agents.episode import Trajectory
 from k2lib.agents.expert import ScriptedAgent
+from k2lib.agents.servers import known
+from k2lib.agents.session import opened
 from k2lib.agents.tasks import Task
 from k2lib.agents.trajectories import FAULT_RATE, MOST_TURNS, run_task
 from k2lib.agents.users import User, played_by, scripted
 from k2lib.llm.protocol import ChatError, ChatModel
 from k2lib.progress import Progress, silent
+from k2lib.sandbox import SandboxError, unavailable
 from k2lib.serving.open import Spoken, open_model
 from k2lib.synth.shards import written
 
@@ -135,11 +139,44 @@ def make_trajectories(directory: Path, roles: Roles, progress: Progress = silent
     return dict(counts)
 
 
+def make_executed(directory: Path, servers: list[str], number: int, seed: int, agent: Spoken = SCRIPTED) -> dict:
+    """Plays `number` tasks on each real server, or the interpreter "python", in the sandbox, beside what `directory` holds.
+
+    A server that is done with these settings is left alone. SandboxError where no sandbox works.
+    """
+    player = executed.ScriptedToolAgent() if agent.name == "scripted" else open_model(agent)
+    counts: Counter = Counter()
+    for server in servers:
+        wishes = forms.wishes(server, number, seed)
+        settings = {"number": number, "seed": seed, "agent": agent.name}
+        record = _path(directory, "parts", f"executed-{server}", "json")
+        done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+        if done.get("settings") != settings:
+            played = asyncio.run(_on_server(server, wishes, player))
+            made = {kind: [row for row in played if row["verdict"]["passed"] == (kind == "accepted")] for kind in KINDS}
+            for kind, some in made.items():
+                lines = [row | {"tools": json.dumps(row["tools"], ensure_ascii=False)} for row in some]
+                written(_path(directory, kind, f"executed-{server}", "jsonl"), _jsonl(lines))
+            done = {"settings": settings, "counts": {kind: len(some) for kind, some in made.items()}}
+            written(record, json.dumps(done))
+        counts.update(done["counts"])
+    return dict(counts)
+
+
+async def _on_server(server: str, wishes: list[forms.Wish], agent: ChatModel) -> list[dict]:
+    if server == forms.PYTHON:
+        if (why := unavailable()) is not None:
+            raise SandboxError(why)
+        return [await executed.play(wish, agent, executed.run_python, [executed.RUN_PYTHON]) for wish in wishes]
+    async with opened(known(server)) as session:
+        return [await executed.play(wish, agent, session.call, session.imported.specs) for wish in wishes]
+
+
 def rows(directory: Path, kind: str = "accepted") -> Iterator[dict]:
     """The conversations of a directory in order, `tools` as a list again. ValueError for another kind."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}; choose one of {', '.join(KINDS)}")
-    for path in sorted((directory / kind).glob("part-*.jsonl")):
+    for path in sorted((directory / kind).glob("*.jsonl")):
         for row in records.read_rows(path):
             yield row | {"tools": json.loads(row["tools"])}
 
@@ -208,8 +245,9 @@ def _record(directory: Path, number: int) -> dict | None:
     return json.loads(path.read_text(encoding="utf-8")) if whole else None
 
 
-def _path(directory: Path, kind: str, number: int, suffix: str) -> Path:
-    return directory / kind / f"part-{number:06d}.{suffix}"
+def _path(directory: Path, kind: str, part: int | str, suffix: str) -> Path:
+    name = f"part-{part:06d}" if isinstance(part, int) else part
+    return directory / kind / f"{name}.{suffix}"
 
 
 def _jsonl(rows: list[dict]) -> str:

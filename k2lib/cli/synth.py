@@ -10,7 +10,7 @@ def commands(groups) -> None:
         "synth", help="synthesise tool-use data: tools, tasks with rubrics, judged trajectories"
     )
     steps = command.add_subparsers(
-        dest="step", required=True, metavar="tools | tasks | trajectories | stats | page | export"
+        dest="step", required=True, metavar="tools | tasks | trajectories | executed | stats | page | export"
     )
     _tools(steps.add_parser("tools", help="applications with tools whose semantics run"))
     _tasks(steps.add_parser("tasks", help="users' wishes with rubrics, each proved solvable by execution"))
@@ -18,6 +18,9 @@ def commands(groups) -> None:
         steps.add_parser(
             "trajectories", help="agent, user and simulator play the tasks; the judge keeps what met its rubric"
         )
+    )
+    _executed(
+        steps.add_parser("executed", help="tasks on real tools, executed in the sandbox, beside the simulated ones")
     )
     for name, run, what in (
         ("stats", stats, "what was made, kept and refused"),
@@ -68,6 +71,20 @@ def _trajectories(step) -> None:
     step.set_defaults(run=trajectories)
 
 
+def _executed(step) -> None:
+    step.add_argument("directory", type=Path)
+    step.add_argument(
+        "--server", action="append", default=[], help="git, time, sqlite, files, memory or python; all if none is given"
+    )
+    step.add_argument("-n", type=int, default=50, dest="number", help="tasks of each")
+    step.add_argument("--seed", type=int, default=0)
+    step.add_argument(
+        "--agent", default="scripted", help='"scripted", a checkpoint directory, or a model of --base-url'
+    )
+    _model(step, "", "")
+    step.set_defaults(run=executed)
+
+
 def _model(step, name: str, does: str) -> None:
     if name:
         model = os.environ.get("K2_LLM_MODEL", "")
@@ -107,6 +124,17 @@ def trajectories(options: argparse.Namespace) -> int:
         options.directory, roles, lambda items, what, total: tqdm(items, desc=what, total=total, unit="part")
     )
     return _told(counts)
+
+
+def executed(options: argparse.Namespace) -> int:
+    from k2lib.agents.forms import FORMS
+    from k2lib.agents.production import make_executed
+    from k2lib.serving.open import Spoken
+
+    servers = options.server or list(dict.fromkeys(form.server for form in FORMS))
+    ours = options.agent == "scripted" or Path(options.agent).is_dir()
+    agent = Spoken(options.agent, "" if ours else options.base_url)
+    return _told(make_executed(options.directory, servers, options.number, options.seed, agent))
 
 
 def stats(options: argparse.Namespace) -> int:

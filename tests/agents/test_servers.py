@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 
 from k2lib import sandbox
-from k2lib.agents import servers, session
+from k2lib.agents import production, servers, session
+from k2lib.agents.executed import ScriptedToolAgent
+from k2lib.agents.forms import wishes
 from k2lib.agents.servers import PACKAGES, Server, known
 from k2lib.agents.session import opened
 from k2lib.agents.tools import lint
 from k2lib.cli.main import main
+from k2lib.llm.protocol import Reply, Usage
 from k2lib.sandbox import languages
 
 pytest.importorskip("mcp")
@@ -125,6 +128,20 @@ def test_a_public_server_is_imported_and_executed(name, open_folder, monkeypatch
     imported, (answer,) = played(server, (tool, given))
     assert len(imported.specs) > 1 and not imported.refused
     assert answer.ok and said in answer.content
+    done, claimed = (
+        asyncio.run(production._on_server(name, wishes(name, 6, 0), agent)) for agent in (ScriptedToolAgent(), Liar())
+    )
+    assert [row["verdict"]["reasons"] for row in done if not row["verdict"]["passed"]] == []
+    assert not any(row["verdict"]["passed"] for row in claimed)
+
+
+class Liar:
+    """An agent that never calls and always says that it is done."""
+
+    model = "liar"
+
+    async def complete(self, _messages, **_settings) -> Reply:
+        return Reply({"role": "assistant", "content": "Done."}, "stop", Usage(), self.model)
 
 
 def test_the_command_line_writes_a_servers_tools(open_folder, tmp_path, capsys):
