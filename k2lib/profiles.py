@@ -71,7 +71,7 @@ class ChunksSize:
 @dataclass(frozen=True)
 class TrainSize:
     steps: int
-    batch_size: int  # sequences a step
+    batch_size: int  # sequences a step, in fine-tuning packed ones
     seq_len: int
     lr: float
     warmup: int
@@ -287,7 +287,7 @@ SMOKE = Profile(
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(categories=2, per_domain=2, tasks=800, heldout_tasks=24),
-    sft=TrainSize(steps=400, batch_size=16, seq_len=384, lr=3e-3, warmup=10),
+    sft=TrainSize(steps=300, batch_size=8, seq_len=1024, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
         prompts=16,
@@ -328,7 +328,7 @@ LAPTOP = Profile(
     memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(categories=12, per_domain=6, tasks=5000, heldout_tasks=100),
-    sft=TrainSize(steps=480, batch_size=24, seq_len=512, lr=2e-3, warmup=20),
+    sft=TrainSize(steps=480, batch_size=12, seq_len=1024, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",

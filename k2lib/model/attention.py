@@ -62,17 +62,19 @@ class LatentAttention(nn.Module):
             QKPart(self.kv_b_proj.weight, heads, 0, c.qk_nope_head_dim, 0.5),
         ]
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, starts: Tensor | None = None
+    ) -> Tensor:
         """x [B, T, D] -> [B, T, D]; with a cache, the T tokens follow what it holds and are added to it.
 
-        cos, sin [T or B×T, R/2].
+        cos, sin [T or B×T, R/2]; starts [B, T] is where each token's document begins, if several share a sequence.
         """
         query, (latent, rotary) = self._query_latent(x), self.latents(x, cos, sin)
         if cache is not None:
             entries = cache.append(latent, rotary)
             return self.o_proj(self._over_latents(*self._queries(query, cos, sin), entries, cache.visible))
         q, k, v = region("up-projection", self._up_project, query, latent, rotary, cos, sin)
-        return self.o_proj(self._over_keys(q, k, v, x.shape[0]))
+        return self.o_proj(self._over_keys(q, k, v, x.shape[0], starts))
 
     def queries(self, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor]:
         """nope [B, T, H, N] and rotated [B, T, H, R] parts of the queries."""
@@ -108,9 +110,9 @@ class LatentAttention(nn.Module):
         k = torch.cat((k_nope, k_rotary.unsqueeze(2).expand(-1, -1, heads, -1).to(k_nope.dtype)), dim=-1)
         return tuple(t.transpose(1, 2).reshape(batch * heads, length, -1) for t in (q, k, v))
 
-    def _over_keys(self, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
+    def _over_keys(self, q: Tensor, k: Tensor, v: Tensor, batch: int, starts: Tensor | None) -> Tensor:
         """[B, T, H·V] among the tokens themselves; the largest logits are remembered."""
-        output, largest = CausalAttention.apply(q, k, v, self.config.softmax_scale, min(CHUNK, q.shape[1]))
+        output, largest = CausalAttention.apply(q, k, v, self.config.softmax_scale, min(CHUNK, q.shape[1]), starts)
         if self.training and counts():
             self._remember(largest.view(batch, -1).amax(0))
         return region("copy", _merge_heads, output.unflatten(0, (batch, -1)))

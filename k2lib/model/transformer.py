@@ -31,8 +31,10 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = MoE(config) if config.is_moe(index) else MLP(config.hidden_size, config.intermediate_size)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None) -> Tensor:  # [B, T, D]
-        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache)
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: LayerCache | None = None, starts: Tensor | None = None
+    ) -> Tensor:  # [B, T, D]
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin, cache, starts)
         return x + self.mlp(self.post_attention_layernorm(named("residual", x)))
 
 
@@ -47,8 +49,10 @@ class K2Model(nn.Module):
         self.register_buffer("frequencies", inverse_frequencies(config), persistent=False)
         self.apply(self._initialise)
 
-    def hidden(self, tokens: Tensor, cache: LatentCache | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, cache: LatentCache | None = None, starts: Tensor | None = None) -> Tensor:
         """The last hidden state [B, T, D], normalised, of tokens [B, T]; with a cache they follow what it holds.
+
+        starts [B, T] int64 is where each token's document begins, if several share a sequence: none sees another.
 
         A pipeline's stage may lack the embedding, the norm and the head: then hidden states go in or come out.
         """
@@ -59,7 +63,7 @@ class K2Model(nn.Module):
         cos, sin = named("angles", *rotation(self.config, self.frequencies, positions))
         x = tokens if self.embed_tokens is None else self.embed_tokens(tokens)
         for layer, layer_cache in zip(self.layers, caches, strict=True):
-            x = region("layer", layer, named("residual", x), cos, sin, layer_cache)
+            x = region("layer", layer, named("residual", x), cos, sin, layer_cache, starts)
         return x if self.norm is None else self.norm(named("residual", x))
 
     def forward(self, tokens: Tensor) -> Tensor:
@@ -67,9 +71,14 @@ class K2Model(nn.Module):
         hidden = self.hidden(tokens)
         return hidden if self.lm_head is None else self.lm_head(hidden)
 
-    def loss(self, tokens: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-        """Mean cross-entropy in nats over the targets [B, T] (shifted by the caller), weighted by weights [B, T]."""
-        hidden = self.hidden(tokens)
+    def loss(
+        self, tokens: Tensor, targets: Tensor, weights: Tensor | None = None, starts: Tensor | None = None
+    ) -> Tensor:
+        """Mean cross-entropy in nats over the targets [B, T] (shifted by the caller), weighted by weights [B, T].
+
+        starts [B, T] as in `hidden`.
+        """
+        hidden = self.hidden(tokens, starts=starts)
         return cross_entropy(
             region("copy", Tensor.to, hidden, compute_dtype(hidden)), self.lm_head.weight, targets, weights
         )

@@ -13,6 +13,8 @@ from k2lib.stages.stage import stage
 from k2lib.stages.training import snapshot
 from k2lib.train import Checkpoint, finetune, load_checkpoint, save_checkpoint
 
+PTX = 4  # packed sequences of demonstrations in a step's auxiliary loss
+
 
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:
     """The fine-tuned model of that run after RL, with `run` as its seed; `training` holds its history."""
@@ -22,7 +24,7 @@ def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silen
     def make(directory: Path) -> None:
         model, tokenizer, state = start.model, start.tokenizer, snapshot(f"rl{run}", directory)
         rows, _ = finetune.encode_rows(data.rows, tokenizer, profile.sft.seq_len)
-        ptx = finetune.batches(rows, size.prompts, tokenizer.pad_id, run)
+        ptx = finetune.batches(rows, PTX, profile.sft.seq_len, tokenizer.pad_id, run)
         problems = verifiable(size.candidates, 1000 + run, "train", **kinds)
         heldout = verifiable(size.heldout, seed, profile.judged_on, **kinds)
         how = {"seed": run, "progress": progress, "snapshot": state}

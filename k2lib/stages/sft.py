@@ -19,7 +19,7 @@ def sft(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = sile
 
     def make(directory: Path) -> None:
         rows, too_long = finetune.encode_rows(data.rows, start.tokenizer, size.seq_len)
-        batches = finetune.batches(rows, size.batch_size, start.tokenizer.pad_id, seed + run)
+        batches = finetune.batches(rows, size.batch_size, size.seq_len, start.tokenizer.pad_id, seed + run)
         optimizer = MuonClip.for_model(start.model, lr=size.lr, tau=size.qk_clip_tau)
         state = snapshot(f"sft{run}", directory)
         how = {"steps": size.steps, "lr_at": decay(size), "progress": progress, "snapshot": state}

@@ -28,6 +28,22 @@ def test_chunked_attention_is_attention(length, chunk):
         torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("chunk", [3, 64])
+def test_attention_does_not_see_another_document(chunk):
+    torch.manual_seed(0)
+    q, k = (torch.randn(6, 50, 12, requires_grad=True) for _ in range(2))
+    v = torch.randn(6, 50, 7, requires_grad=True)
+    starts = torch.stack([torch.tensor([0] * 20 + [20] * 1 + [21] * 29), torch.zeros(50, dtype=torch.int64)])
+    output, largest = causal.CausalAttention.apply(q, k, v, 0.3, chunk, starts)
+    expected, expected_largest = causal.reference(q, k, v, 0.3, starts.repeat_interleave(3, 0))
+    torch.testing.assert_close(output, expected)
+    torch.testing.assert_close(largest, expected_largest)
+    for mine, theirs in zip(gradients(output, q, k, v), gradients(expected, q, k, v), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+    apart, _ = causal.CausalAttention.apply(*(t[:3, 21:] for t in (q, k, v)), 0.3, chunk)
+    torch.testing.assert_close(output[:3, 21:], apart)
+
+
 def test_attention_keeps_nothing_that_grows_with_the_square_of_the_length():
     sizes = []
     q, k, v = (torch.randn(2, 512, 8, requires_grad=True) for _ in range(3))

@@ -194,7 +194,7 @@ def test_equal_rewards_leave_the_gradient_of_ptx_alone(model, tiny_tokenizer, mo
     monkeypatch.setenv("K2_DTYPE", "float32")
     (group,) = groups_of(model, tiny_tokenizer, [Letters("a")], 3)
     group = [rewarded(one, 1.0) for one in group]
-    row = next(batches([([1, 5, 7, 9], [False, True, True, True])], 1, 0, 0)(0))
+    row = next(batches([([1, 5, 7, 9], [False, True, True, True])], 1, 3, 0, 0)(0))
     policy_gradients(model, [group], SMOKE.rl, tiny_tokenizer.pad_id, row)
     with_ptx = gradients(model)
     model.zero_grad()
@@ -296,7 +296,7 @@ def test_a_killed_run_continues_to_the_same_weights_and_record(model, tiny_token
         return progress
 
     def run(snapshot=None, steps=None):
-        twin, ptx = copy.deepcopy(model), batches([([1, 5 + i, 7], [False, True, True]) for i in range(8)], 2, 0, 0)
+        twin, ptx = copy.deepcopy(model), batches([([1, 5 + i, 7], [False, True, True]) for i in range(8)], 2, 2, 0, 0)
         how = {"snapshot": snapshot, "progress": killed_after(steps)}
         return twin, train_rl(twin, tiny_tokenizer, problems, problems[:1], ptx, size, **how)
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import random
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from k2lib.model.moe import router_loads
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.train import Batch, Snapshot, load_checkpoint, save_checkpoint, train
-from k2lib.train.finetune import batches
+from k2lib.train.finetune import batches, packed
 from k2lib.train.step import backward
 
 CONFIG = K2Config.preset("nano").replace(**SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2})
@@ -157,17 +158,45 @@ def test_padding_changes_no_loss():
 
 
 def test_an_epoch_of_fine_tuning_sees_every_row_once_and_resumes_in_place():
-    rows = [([i, i, i], [False, True, True]) for i in range(1, 13)]
-    stream = batches(rows, batch_size=4, pad=0, seed=3)
-    epoch = list(itertools.islice(stream(0), 3))
-    assert sorted(int(first) for batch in epoch for first in batch.tokens[:, 0]) == list(range(1, 13))
-    later = next(stream(4))
-    assert torch.equal(later.tokens, list(itertools.islice(stream(0), 5))[4].tokens)
+    rows = [([i] * 3, [False, True, True]) for i in range(1, 33)]
+    stream = batches(rows, batch_size=2, seq_len=5, pad=0, seed=3)
+    steps = list(itertools.islice(stream(0), 40))
+    assert {int(token) for batch in steps[:8] for token in batch.tokens.flatten()} - {0} == set(range(1, 33))
+    for start in (1, 8, 23):
+        assert all(map(torch.equal, next(stream(start)), steps[start]))
 
 
-def test_too_few_rows_for_a_batch_is_said_so():
-    with pytest.raises(ValueError, match="2 rows cannot fill a batch of 4"):
-        batches([([1, 2], [True, True])] * 2, batch_size=4, pad=0, seed=0)
+def test_rows_are_packed_whole_and_tightly():
+    rng = random.Random(0)
+    rows = [([0] * rng.randint(2, 40), [True]) for _ in range(500)]
+    sequences = packed(rng.sample(range(500), 500), rows, 64)
+    assert sorted(itertools.chain(*sequences)) == list(range(500))
+    used = [sum(len(rows[row][0]) - 1 for row in sequence) for sequence in sequences]
+    assert max(used) <= 64 and sum(used) > 0.93 * 64 * len(used)
+
+
+def test_packed_rows_give_the_loss_and_the_gradients_of_rows_apart():
+    torch.manual_seed(0)
+    model = K2Model(CONFIG)
+    words = [torch.randint(1, CONFIG.vocab_size, (n,)).tolist() for n in (5, 9, 4)]
+    rows = [(ids, [False] + [len(ids) % 2 == 0 or i > 2 for i in range(len(ids) - 1)]) for ids in words]
+    together, apart = Batch.from_packed([rows], 24, 0), Batch.from_ragged(rows, 0)
+    assert together.starts[0].tolist() == [0] * 4 + [4] * 8 + [12] * 3 + [15] * 9
+    found = []
+    for batch in (together, apart):
+        loss = model.loss(*batch)
+        found.append(
+            [loss, *torch.autograd.grad(loss, [model.embed_tokens.weight, model.layers[0].self_attn.kv_b_proj.weight])]
+        )
+    for mine, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+    seeing = model.loss(together.tokens, together.targets, together.weights)
+    assert abs(seeing - found[0][0]) > 1e-4
+
+
+def test_too_few_rows_for_a_batch_are_said_so():
+    with pytest.raises(ValueError, match="2 rows cannot fill 4 sequences of 8 tokens"):
+        batches([([1, 2], [True, True])] * 2, batch_size=4, seq_len=8, pad=0, seed=0)
 
 
 def test_a_checkpoint_round_trips_and_a_damaged_one_is_named(tmp_path, tiny_tokenizer):
