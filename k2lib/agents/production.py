@@ -152,7 +152,7 @@ def make_executed(directory: Path, servers: list[str], number: int, seed: int, a
         record = _path(directory, "parts", f"executed-{server}", "json")
         done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
         if done.get("settings") != settings:
-            played = asyncio.run(_on_server(server, wishes, player))
+            played = asyncio.run(on_server(server, wishes, player))
             made = {kind: [row for row in played if row["verdict"]["passed"] == (kind == "accepted")] for kind in KINDS}
             for kind, some in made.items():
                 lines = [row | {"tools": json.dumps(row["tools"], ensure_ascii=False)} for row in some]
@@ -163,7 +163,8 @@ def make_executed(directory: Path, servers: list[str], number: int, seed: int, a
     return dict(counts)
 
 
-async def _on_server(server: str, wishes: list[forms.Wish], agent: ChatModel) -> list[dict]:
+async def on_server(server: str, wishes: list[forms.Wish], agent: ChatModel) -> list[dict]:
+    """The rows of tasks that the agent plays on one real server, or on the interpreter. SandboxError where no sandbox works."""
     if server == forms.PYTHON:
         if (why := unavailable()) is not None:
             raise SandboxError(why)

@@ -1,18 +1,28 @@
 """Notebook 06: tools, simulated conversations and their filter, and tool calls before and after fine-tuning (section 3.1)."""
 
+import asyncio
+import importlib.util
+import random
 from dataclasses import asdict
 
 from k2lib import stages
-from k2lib.agents import tasks, trajectories
+from k2lib.agents import atlas, forms, production, tasks, trajectories
+from k2lib.agents.evolution import distinct
+from k2lib.agents.executed import ScriptedToolAgent
 from k2lib.agents.judge import judge
+from k2lib.agents.servers import PACKAGES, have
 from k2lib.agents.tools import lint
+from k2lib.agents.trials import trials
 from k2lib.evaluate import suite
 from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.sandbox import unavailable
 from k2lib.train import Checkpoint
 
 REPLAYED = 300  # trajectories at most
+TRIED, EACH = 2500, 30  # tasks of which trials of the judge are made, and bad ones of each kind
+EXECUTED = 12  # tasks on each real server
 SEARCHED = 60  # conversations, of which the longest is shown
 
 
@@ -21,7 +31,17 @@ def tools(profile: Profile, seed: int, _progress: Progress) -> dict[str, int]:
     applications = tasks.applications(seed, **profile.agentic.pool)
     faults = [problem for application in applications for spec in application.specs for problem in lint(spec)]
     assert not faults, faults[0]
-    return tasks.coverage(applications)
+    specs, _ = distinct(spec for application in applications for spec in application.specs)
+    return tasks.coverage(applications) | {"distinct by their words": len(specs)}
+
+
+def coverage(_profile: Profile, seed: int, _progress: Progress) -> dict[str, list[list[float]]]:
+    """{category, or "real": places [x, y] on the map}; the real ones are the leaderboard's, where they have been fetched."""
+    groups = atlas.synthetic()
+    found = atlas.real()
+    groups |= {"real": random.Random(seed).sample(found, min(atlas.REAL, len(found)))} if found else {}
+    places = iter(atlas.placed([spec for specs in groups.values() for spec in specs], seed))
+    return {name: [[round(value, 2) for value in next(places)] for _ in specs] for name, specs in groups.items()}
 
 
 def conversations(profile: Profile, seed: int, progress: Progress) -> dict:
@@ -47,6 +67,30 @@ def replayed(profile: Profile, seed: int, _progress: Progress) -> list[bool]:
     return [judge(t.task, t.messages, trajectories.replay(t)).passed for t in kept]
 
 
+def judged(profile: Profile, seed: int, _progress: Progress) -> dict:
+    """{"bad": {kind: [made, passed]}, "good": {manner: [made, passed]}} of conversations that are known to be so."""
+    wishes = tasks.generate(TRIED, seed + 2, profile.judged_on)
+    counts: dict[str, dict] = {"bad": {}, "good": {}}
+    for trial in trials(wishes, EACH, seed):
+        made = counts["good" if trial.good else "bad"].setdefault(trial.kind, [0, 0])
+        made[0] += 1
+        made[1] += trial.trajectory.verdict.passed
+    return counts
+
+
+def executed(_profile: Profile, seed: int, _progress: Progress) -> dict:
+    """{"played": {server: [tasks, done]}, "shown": one conversation or None}: real tools that are here, executed in the sandbox."""
+    if unavailable() is not None:
+        return {"played": {}, "shown": None}
+    servers = [name for name in PACKAGES if have(name)] + [forms.PYTHON]
+    agent = ScriptedToolAgent()
+    rows = {
+        name: asyncio.run(production.on_server(name, forms.wishes(name, EXECUTED, seed), agent)) for name in servers
+    }
+    done = {name: [len(some), sum(row["verdict"]["passed"] for row in some)] for name, some in rows.items()}
+    return {"played": done, "shown": rows[servers[0]][0]}
+
+
 def losses(profile: Profile, seed: int, progress: Progress) -> list[list[float]]:
     """[run][step] of fine-tuning, on the assistant's tokens."""
     models = [stages.sft(profile, seed, run, progress) for run in range(profile.runs)]
@@ -54,15 +98,27 @@ def losses(profile: Profile, seed: int, progress: Progress) -> list[list[float]]
 
 
 def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]]:
-    """{"base": [one], "fine-tuned": [run]} of {"done", "valid": [held-out task]}: whether it was done, share of valid calls."""
-    heldout = stages.sft_data(profile, seed, progress).heldout
-    models = {"base": [stages.base(profile, seed, progress)]}
-    models["fine-tuned"] = [stages.sft(profile, seed, run, progress) for run in range(profile.runs)]
+    """{"base": [one], "fine-tuned": [run], "fine-tuned, enforced": [run]} of {"done", "valid": [held-out task]}.
 
-    def scores(checkpoint: Checkpoint) -> dict[str, tuple]:
-        done, valid = suite.tool_use(checkpoint.model, checkpoint.tokenizer, heldout)
+    Whether a task was done, and the share of its calls that are valid.
+    """
+    heldout = stages.sft_data(profile, seed, progress).heldout
+    base, runs = [stages.base(profile, seed, progress)], range(profile.runs)
+    tuned = [stages.sft(profile, seed, run, progress) for run in runs]
+    enforced = importlib.util.find_spec("llguidance") is not None
+    models = {"base": (base, False), "fine-tuned": (tuned, False)}
+    models |= {"fine-tuned, enforced": (tuned, True)} if enforced else {}
+
+    def scores(checkpoint: Checkpoint, held: bool) -> dict[str, tuple]:
+        done, valid = suite.tool_use(checkpoint.model, checkpoint.tokenizer, heldout, enforced=held)
         return {"done": done.per_item, "valid": valid.per_item}
 
     return {
-        age: [scores(one) for one in progress(found, f"play tasks, {age}", len(found))] for age, found in models.items()
+        age: [scores(one, held) for one in progress(found, f"play tasks, {age}", len(found))]
+        for age, (found, held) in models.items()
     }
+
+
+def novelties(profile: Profile, seed: int, progress: Progress) -> list[str]:
+    """What of each held-out task's tools was new, in the order of `played`."""
+    return [problem.task.novelty for problem in stages.sft_data(profile, seed, progress).heldout]

@@ -124,6 +124,10 @@ class Book:
         """Shows points as `figures.points` draws them."""
         self.show(figures.points(ledger.plain(groups), **how), name)
 
+    def cloud(self, name: str, groups: dict, **how: object) -> None:
+        """Shows a map of points by group as `figures.cloud` draws it."""
+        self.show(figures.cloud(ledger.plain(groups), **how), name)
+
     def heatmap(self, name: str, rows: dict, **how: object) -> None:
         """Shows rows, label -> values, as `figures.heatmap` draws them."""
         rows = ledger.plain(rows)

@@ -147,6 +147,23 @@ def points(
     return figure
 
 
+def cloud(groups: dict[str, list[list[float]]], *, title: str = "", behind: str = "") -> go.Figure:
+    """Points of a map whose axes mean nothing: {group: [[x, y], …]}; the group `behind` is drawn first, and grey."""
+    figure = go.Figure()
+    for number, name in enumerate(sorted(groups, key=lambda name: name != behind)):
+        xs, ys = ([point[axis] for point in groups[name]] for axis in (0, 1))
+        colour = GREY if name == behind else COLOURS[number % len(COLOURS)]
+        look = {"size": 3 if name == behind else 5, "color": colour, "symbol": number // len(COLOURS) * 2}
+        figure.add_scatter(x=xs, y=ys, mode="markers", name=f"{name} ({len(xs)})", marker=look)
+    drawing.style(figure, title, "", "", right=170, height=drawing.HEIGHT + 100)
+    figure.update_layout(
+        legend={"orientation": "v", "x": 1.01, "y": 1, "xanchor": "left", "yanchor": "top", "font": {"size": 11}}
+    )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False)
+    return figure
+
+
 def heatmap(
     values: Sequence[Sequence[float]],
     *,

@@ -129,7 +129,7 @@ def test_a_public_server_is_imported_and_executed(name, open_folder, monkeypatch
     assert len(imported.specs) > 1 and not imported.refused
     assert answer.ok and said in answer.content
     done, claimed = (
-        asyncio.run(production._on_server(name, wishes(name, 6, 0), agent)) for agent in (ScriptedToolAgent(), Liar())
+        asyncio.run(production.on_server(name, wishes(name, 6, 0), agent)) for agent in (ScriptedToolAgent(), Liar())
     )
     assert [row["verdict"]["reasons"] for row in done if not row["verdict"]["passed"]] == []
     assert not any(row["verdict"]["passed"] for row in claimed)

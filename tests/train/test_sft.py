@@ -199,9 +199,8 @@ def test_the_command_line_goes_from_synthesis_to_a_checkpoint_that_speaks(source
     assert main(["synth", "trajectories", made]) == 0
     assert main(["synth", "export", made, f"{made}/all.parquet"]) == 0
     (tmp_path / "text.txt").write_text("The ship sails to the harbour. " * 600)
-    how = "--steps 2 --batch-size 2 --seq-len 2048 --validation 0.2 --mix 0.3 --corpus".split() + [
-        str(tmp_path / "text.txt")
-    ]
+    how = "--steps 2 --batch-size 2 --seq-len 2048 --validation 0.2 --mix 0.3".split()
+    how += ["--corpus", str(tmp_path / "text.txt")]
     assert main(["sft", f"{made}/all.parquet", str(source), str(tmp_path / "tuned"), *how]) == 0
     assert "validation loss" in capsys.readouterr().out
     assert load_checkpoint(tmp_path / "tuned").training["size"]["mix"] == 0.3
