@@ -136,14 +136,15 @@ class ParallelSize:
 @dataclass(frozen=True)
 class AgenticSize:
     categories: int  # of tools that are trained on, at least two
-    per_domain: int  # evolved applications of every domain
+    children: int  # domains that have evolved in each of them
+    per_domain: int  # applications of every domain
     tasks: int  # before the filter
     heldout_tasks: int
 
     @property
     def pool(self) -> dict[str, int]:
         """Which tools there are, as `k2lib.agents.tasks` takes it."""
-        return {"categories": self.categories, "per_domain": self.per_domain}
+        return {"categories": self.categories, "children": self.children, "per_domain": self.per_domain}
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ SMOKE = Profile(
     **_optimizer_sizes(replace(_OPTIMIZER, steps=16, batch_size=8, seq_len=64, warmup=4, tau=0.2, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
-    agentic=AgenticSize(categories=2, per_domain=2, tasks=800, heldout_tasks=24),
+    agentic=AgenticSize(categories=2, children=0, per_domain=2, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=300, batch_size=8, seq_len=1024, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
@@ -327,7 +328,7 @@ LAPTOP = Profile(
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
-    agentic=AgenticSize(categories=12, per_domain=6, tasks=5000, heldout_tasks=100),
+    agentic=AgenticSize(categories=12, children=80, per_domain=1, tasks=12_000, heldout_tasks=100),
     sft=TrainSize(steps=480, batch_size=12, seq_len=1024, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),

@@ -56,6 +56,7 @@ def make_tools(
     *,
     per_domain: int,
     categories: int,
+    children: int = 0,
     split: str = "train",
     propose: int = 0,
     model: Spoken | None = None,
@@ -64,12 +65,12 @@ def make_tools(
 
     Returns counts. ChatError if the model writes no application in all its tries.
     """
-    known = [domain for domain in tasks.grounds(split, "seen", categories)]
+    known = tasks.grounds(split, "seen", categories)
     rows = asyncio.run(_proposals(known, propose, model, seed)) if propose else []
     more = tuple(
         domain for name, domain in records.known_domains(rows).items() if name in {row["name"] for row in rows}
     )
-    made = tasks.applications(seed, per_domain, split, "seen", categories, more)
+    made = tasks.applications(seed, per_domain, split, "seen", categories, children, more)
     specs, doubles = evolution.distinct(spec for application in made for spec in application.specs)
     lines = [{"kind": "proposal"} | row for row in rows]
     lines += [{"kind": "application"} | records.application_row(app) | {"specs": app.specs} for app in made]

@@ -12,7 +12,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from k2lib.agents.domains import domains
+from k2lib.agents.domains import domains, evolved
 from k2lib.agents.domains.domain import Domain, Intent
 from k2lib.agents.rubric import Rubric, canonical, rubric
 from k2lib.agents.simulator import Application, ToolSimulator
@@ -66,10 +66,10 @@ class Task:
         return [{"role": "system", "content": self.system}, {"role": "user", "content": self.instruction}]
 
 
-def grounds(split: str, novelty: str, categories: int = CATEGORIES) -> list[Domain]:
+def grounds(split: str, novelty: str, categories: int = CATEGORIES, children: int = 0) -> list[Domain]:
     """The domains of a split's tasks whose tools are that new: those trained on, others of their categories, others altogether.
 
-    The first are the same for every split. ValueError for an unknown split or novelty.
+    The first are the same for every split, with `children` evolved ones in each category. ValueError for an unknown split or novelty.
     """
     if novelty not in NOVELTY:
         raise ValueError(f"unknown novelty {novelty!r}; choose one of {', '.join(NOVELTY)}")
@@ -85,7 +85,7 @@ def grounds(split: str, novelty: str, categories: int = CATEGORIES) -> list[Doma
         if novelty == "application":
             kept += [first] * (holder == splits.check(split))
         else:
-            kept += others
+            kept += [*others, *evolved(category, children)]
     return kept
 
 
@@ -95,6 +95,7 @@ def applications(
     split: str = "train",
     novelty: str = "seen",
     categories: int = CATEGORIES,
+    children: int = 0,
     more: tuple[Domain, ...] = (),
 ) -> list[Application]:
     """`per_domain` evolved applications of every domain of `grounds`, and of `more`.
@@ -103,7 +104,7 @@ def applications(
     """
     side = "train" if novelty == "seen" else splits.check(split)
     made = []
-    for domain in (*grounds(split, novelty, categories), *more):
+    for domain in (*grounds(split, novelty, categories, children), *more):
         rng = random.Random(f"applications/{seed}/{domain.name}")
         for brand in rng.sample(BRANDS[side], min(per_domain, len(BRANDS[side]))):
             tools = next(tools for tools in _tool_sets(domain, rng) if splits.side("tools", sorted(tools)) == side)
@@ -119,6 +120,7 @@ def generate(
     per_domain: int = 6,
     novelty: tuple[str, ...] | None = None,
     categories: int = CATEGORIES,
+    children: int = 0,
 ) -> list[Task]:
     """`n` tasks of which no two have the same prompt, in turn of each `novelty`: held-out tasks of all four, training's "seen".
 
@@ -126,7 +128,7 @@ def generate(
     ValueError for an unknown split, or if the applications allow fewer different prompts than that.
     """
     levels = novelty or (("seen",) if splits.check(split) == "train" else NOVELTY)
-    pools = {level: applications(seed, per_domain, split, level, categories) for level in levels}
+    pools = {level: applications(seed, per_domain, split, level, categories, children) for level in levels}
     return drawn(n, seed, split, pools)
 
 

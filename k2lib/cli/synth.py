@@ -39,6 +39,9 @@ def _tools(step) -> None:
     step.add_argument("directory", type=Path)
     step.add_argument("--seed", type=int, default=0)
     step.add_argument("--categories", type=int, default=12, help="of the bundled ones")
+    step.add_argument(
+        "--children", type=int, default=0, help="applications that evolve in each category, with new nouns and fields"
+    )
     step.add_argument("--per-domain", type=int, default=6, help="applications of every domain")
     step.add_argument(
         "--propose", type=int, default=0, metavar="N", help="new applications of every category, by --model"
@@ -98,7 +101,7 @@ def tools(options: argparse.Namespace) -> int:
     from k2lib.serving.open import Spoken
 
     model = Spoken(options.model, options.base_url) if options.model else None
-    pool = {"per_domain": options.per_domain, "categories": options.categories}
+    pool = {"per_domain": options.per_domain, "categories": options.categories, "children": options.children}
     return _told(make_tools(options.directory, options.seed, **pool, propose=options.propose, model=model))
 
 

@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from k2lib.agents import tasks
-from k2lib.agents.domains import blueprint, domains, phrases
+from k2lib.agents import evolution, tasks
+from k2lib.agents.domains import blueprint, domains, evolve, phrases
 from k2lib.agents.domains.domain import ToolError
 from k2lib.agents.domains.operations import KINDS
 from k2lib.agents.domains.wishes import KINDS_OF_WISHES, domain
@@ -181,3 +181,29 @@ def test_a_sentence_gives_back_what_was_said_into_it():
         assert found is not None and all(slots[key] == value for key, value in found.items()), form
     values = {"price": "300", "agent": "Anna", "status": "open"}
     assert phrases.unlisted(phrases.listed(values)) == values
+
+
+def test_a_blueprint_evolves_into_many_that_share_no_noun_and_allow_wishes():
+    plans = [
+        plan
+        for category in sorted({plan.category for plan in blueprint.bundled()})
+        for plan in evolve.children(category, 60)
+    ]
+    records = [plan.record for plan in [*plans, *blueprint.bundled()]]
+    assert len(plans) == 960 and len(set(records)) >= len(plans) + 60  # two bundled ones may keep one kind of record
+    assert evolve.children("legal", 20) == evolve.children("legal", 60)[:20]
+    for plan in plans[::16]:
+        tools = [str(operation) for operation in plan.operations]
+        fields = {f.name: [f.least, f.most] if f.number else list(f.choices) or f.pool for f in plan.fields.values()}
+        given = {"record": plan.record, "names": plan.names, "fields": fields, "tools": tools}
+        assert blueprint.read(plan.category, plan.name, given) == plan
+        assert evolution.solvable(plan) > 0.2
+
+
+def test_thousands_of_tools_evolve_from_hundreds_and_held_out_ones_do_not():
+    covered = tasks.coverage(tasks.applications(0, 1, children=60))
+    assert covered["tools"] > 2000 and covered["domains"] == 36 + 12 * 60
+    for novelty in ("application", "domain"):
+        assert tasks.grounds("test", novelty, children=60) == tasks.grounds("test", novelty)
+    trained = {domain.name for domain in tasks.grounds("train", "seen", children=60)}
+    assert not trained & {domain.name for level in ("application", "domain") for domain in tasks.grounds("test", level)}

@@ -7,7 +7,14 @@ import functools
 
 from k2lib.agents.domains.blueprint import bundled
 from k2lib.agents.domains.domain import Domain
+from k2lib.agents.domains.evolve import children
 from k2lib.agents.domains.wishes import domain
+
+
+@functools.cache
+def evolved(category: str, number: int) -> tuple[Domain, ...]:
+    """`number` domains that a category's have evolved into."""
+    return tuple(map(domain, children(category, number)))
 
 
 @functools.cache
