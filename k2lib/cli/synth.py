@@ -10,7 +10,9 @@ def commands(groups) -> None:
         "synth", help="synthesise tool-use data: tools, tasks with rubrics, judged trajectories"
     )
     steps = command.add_subparsers(
-        dest="step", required=True, metavar="tools | tasks | trajectories | executed | stats | page | export"
+        dest="step",
+        required=True,
+        metavar="tools | tasks | trajectories | executed | instructions | stats | page | export",
     )
     _tools(steps.add_parser("tools", help="applications with tools whose semantics run"))
     _tasks(steps.add_parser("tasks", help="users' wishes with rubrics, each proved solvable by execution"))
@@ -18,6 +20,9 @@ def commands(groups) -> None:
         steps.add_parser(
             "trajectories", help="agent, user and simulator play the tasks; the judge keeps what met its rubric"
         )
+    )
+    _instructions(
+        steps.add_parser("instructions", help="answers to prompts: candidates, a filter, annotations by people")
     )
     _executed(
         steps.add_parser("executed", help="tasks on real tools, executed in the sandbox, beside the simulated ones")
@@ -88,6 +93,21 @@ def _executed(step) -> None:
     step.set_defaults(run=executed)
 
 
+def _instructions(step) -> None:
+    step.add_argument(
+        "prompts", type=Path, help='a .jsonl file of {"prompt"}, and "source" and "answer" where they are known'
+    )
+    step.add_argument("directory", type=Path)
+    _model(step, "--model", "answers")
+    step.add_argument("--candidates", type=int, default=4, help="of each prompt")
+    step.add_argument("--judge", default="", help="grades what the rules let through; none if it is not given")
+    step.add_argument(
+        "--annotations", type=Path, help="annotate.jsonl as people have filled it in; they overrule the filter"
+    )
+    step.add_argument("--seed", type=int, default=0)
+    step.set_defaults(run=instructions)
+
+
 def _model(step, name: str, does: str) -> None:
     if name:
         model = os.environ.get("K2_LLM_MODEL", "")
@@ -138,6 +158,19 @@ def executed(options: argparse.Namespace) -> int:
     ours = options.agent == "scripted" or Path(options.agent).is_dir()
     agent = Spoken(options.agent, "" if ours else options.base_url)
     return _told(make_executed(options.directory, servers, options.number, options.seed, agent))
+
+
+def instructions(options: argparse.Namespace) -> int:
+    from k2lib.serving.open import Spoken, open_model
+    from k2lib.synth.instructions import produce, read_prompts
+
+    if not options.model:
+        raise ValueError("candidates come from a model; name one with --model")
+    model, judge = (
+        open_model(Spoken(name, options.base_url)) if name else None for name in (options.model, options.judge)
+    )
+    how = {"judge": judge, "annotations": options.annotations, "seed": options.seed}
+    return _told(produce(options.directory, read_prompts(options.prompts), model, options.candidates, **how))
 
 
 def stats(options: argparse.Namespace) -> int:
