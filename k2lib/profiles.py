@@ -18,6 +18,7 @@ class CorpusSize:
     math_problems: int
     largest_number: int  # in a problem; small numbers are what a small model can learn
     vocab_size: int
+    recitals: int  # lists that are read again and again, from which a model learns to copy
     shard_tokens: int = 1 << 20
     fidelity_documents: int = 200  # documents whose corrupted rewrites measure the verifier
 
@@ -275,6 +276,7 @@ SMOKE = Profile(
         math_problems=6000,
         largest_number=8,
         vocab_size=1024,
+        recitals=500,
         fidelity_documents=40,
     ),
     ingestion=replace(
@@ -288,7 +290,7 @@ SMOKE = Profile(
     memory=MemorySize(batch_size=4, seq_len=128, steps=10, seeds=1, rounds=1),
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(categories=2, children=0, per_domain=2, tasks=800, heldout_tasks=24),
-    sft=TrainSize(steps=300, batch_size=8, seq_len=1024, lr=3e-3, warmup=10),
+    sft=TrainSize(steps=300, batch_size=4, seq_len=1024, lr=3e-3, warmup=10),
     rl=RLSize(
         steps=24,
         prompts=16,
@@ -319,26 +321,30 @@ LAPTOP = Profile(
         math_problems=20_000,
         largest_number=20,
         vocab_size=4096,
+        recitals=2000,
     ),
     ingestion=replace(_INGESTION, people=200, new=100, steps=1000, seeds=1),
     notes=replace(_NOTES, steps=150, seeds=1),
     chunks=None,
-    pretrain=TrainSize(steps=900, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
+    pretrain=TrainSize(steps=1000, batch_size=16, seq_len=256, lr=8e-3, warmup=40),
     routing=RoutingSize(steps=80, batch_size=16, seq_len=128, lr=6e-3, bias_rate=1e-2, seeds=3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=100, seeds=1)),
     memory=MemorySize(batch_size=4, seq_len=128, steps=300, seeds=8, rounds=5, model=_WIDE | dict(vocab_size=4096)),
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(categories=12, children=80, per_domain=1, tasks=12_000, heldout_tasks=100),
-    sft=TrainSize(steps=480, batch_size=12, seq_len=1024, lr=2e-3, warmup=20),
+    sft=TrainSize(steps=180, batch_size=8, seq_len=1024, lr=2e-3, warmup=20),
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
     cell_timeout=6 * 3600,
 )
 
-STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs, however long they take
+STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and longer training, however long they take
     LAPTOP,
     name="study",
+    corpus=replace(LAPTOP.corpus, recitals=9000),
+    pretrain=replace(LAPTOP.pretrain, steps=1500),
+    sft=replace(LAPTOP.sft, steps=400, batch_size=12),
     ingestion=_INGESTION,
     notes=_NOTES,
     chunks=_CHUNKS,
@@ -364,7 +370,13 @@ GPU = replace(
         vocab_size=8192,
     ),
     corpus=replace(
-        LAPTOP.corpus, stdlib_bytes=40_000_000, people=20_000, math_problems=400_000, largest_number=60, vocab_size=8192
+        LAPTOP.corpus,
+        stdlib_bytes=40_000_000,
+        people=20_000,
+        math_problems=400_000,
+        recitals=100_000,
+        largest_number=60,
+        vocab_size=8192,
     ),
     ingestion=replace(_INGESTION, people=4000, new=2000, steps=20_000, batch_size=32),
     pretrain=replace(LAPTOP.pretrain, steps=6000, batch_size=64, seq_len=1024, lr=2e-3, warmup=200),

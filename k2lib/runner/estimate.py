@@ -19,13 +19,14 @@ from k2lib.model import accounting
 from k2lib.profiles import PUBLISHED, Profile
 from k2lib.rl.policy import PIECE
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
+from k2lib.stages.rl import PTX
 from k2lib.studies import growth, rates, tokens
 from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
 UPDATE = 18e-3  # seconds a layer and training step beside the products
 STEP = 2.5e-3  # seconds a layer and decoding step beside reading the weights
-ROW = 170  # tokens of a padded fine-tuning row
+ROW = 250  # tokens of an average episode
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
@@ -172,9 +173,9 @@ def _memory(config: K2Config, p: Profile) -> Work:
 
 
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
-    played = decoding(config, (1 + p.runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # by the base model, too
-    trained = training(config, p.runs * p.sft.steps, p.sft.batch_size, ROW)
-    return trained + played + Work(fixed=20 + p.agentic.tasks / 60)
+    played = decoding(config, (1 + 2 * p.runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # enforced, too
+    trained = training(config, p.runs * p.sft.steps, p.sft.batch_size, p.sft.seq_len)
+    return trained + played + Work(fixed=40 + p.agentic.tasks / 200)
 
 
 def _reinforcement(config: K2Config, p: Profile) -> Work:
@@ -182,7 +183,8 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     looked = PROBES * r.candidates + 2 * (ATTEMPTS + 1) * r.heldout  # before and after
     looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
     answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
-    run = training(config, r.steps, r.prompts * (r.samples + 1), ROW) + answers
+    run = training(config, r.steps, r.prompts * r.samples, ROW) + answers
+    run += training(config, r.steps, PTX, p.sft.seq_len)
     run += Work(updates=r.steps * r.prompts / PIECE)
     return sum((run for _ in range(p.runs)), Work(fixed=8))
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from k2lib.agents import trajectories
-from k2lib.corpus import arithmetic, packing, stdlib
+from k2lib.corpus import arithmetic, packing, recitals, stdlib
 from k2lib.corpus.documents import Document
 from k2lib.corpus.readers import Skip, user_corpus_key, user_documents
 from k2lib.corpus.tokenizer import Tokenizer
@@ -68,6 +68,7 @@ def _documents(profile: Profile, told: Path, seed: int, skip: Skip) -> Iterator[
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
     yield from knowledge.documents(told)
     yield from arithmetic.documents(size.math_problems, seed, size.largest_number)
+    yield from recitals.documents(size.recitals, seed)
 
 
 def _tool_declarations() -> Iterator[str]:

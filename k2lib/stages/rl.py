@@ -13,7 +13,7 @@ from k2lib.stages.stage import stage
 from k2lib.stages.training import snapshot
 from k2lib.train import Checkpoint, finetune, load_checkpoint, save_checkpoint
 
-PTX = 4  # packed sequences of demonstrations in a step's auxiliary loss
+PTX = 2  # packed sequences of demonstrations in a step's auxiliary loss
 
 
 def rl(profile: Profile, seed: int = 0, run: int = 0, progress: Progress = silent) -> Checkpoint:
