@@ -127,7 +127,7 @@ def test_no_other_file_names_a_device():
 TINY = dataclasses.replace(
     profiles.SMOKE,
     model=profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4),
-    corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, shard_tokens=1 << 14),
+    corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, 20, shard_tokens=1 << 14),
     pretrain=profiles.TrainSize(3, 4, 32, 1e-2, 1),
     routing=profiles.RoutingSize(2, 2, 16, 1e-2, 1e-2, 1),
     growth=dataclasses.replace(
@@ -139,8 +139,8 @@ TINY = dataclasses.replace(
         large=profiles.StudyModel({"hidden_size": 32}, 1e-2, 1e-2),
     ),
     memory=profiles.MemorySize(2, 16, 2, 1, 1),
-    agentic=profiles.AgenticSize(2, 60, 4),
-    sft=profiles.TrainSize(2, 4, 768, 1e-3, 1),
+    agentic=profiles.AgenticSize(categories=2, children=0, per_domain=2, tasks=60, heldout_tasks=4),
+    sft=profiles.TrainSize(2, 2, 1536, 1e-3, 1),
     rl=dataclasses.replace(
         profiles.SMOKE.rl, steps=2, prompts=2, samples=2, candidates=6, development=2, check_every=1, heldout=4
     ),

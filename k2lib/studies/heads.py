@@ -98,8 +98,12 @@ def soft_cap(model: K2Model, cap: float) -> None:
         attention._over_keys = functools.partial(_capped, attention, cap)
 
 
-def _capped(attention: LatentAttention, cap: float, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
-    """[B, T, H·V] from q, k [B·H, T, ·] and v, with all T×T logits at once."""
+def _capped(
+    attention: LatentAttention, cap: float, q: Tensor, k: Tensor, v: Tensor, batch: int, starts: Tensor | None
+) -> Tensor:
+    """[B, T, H·V] from q, k [B·H, T, ·] and v, with all T×T logits at once. ValueError for several documents in a sequence."""
+    if starts is not None:
+        raise ValueError("the soft cap of this study knows one document a sequence; train it on unpacked text")
     future = torch.ones(q.shape[1], q.shape[1], dtype=torch.bool, device=q.device).triu(1)
     logits = (q @ k.transpose(1, 2)).float() * attention.config.softmax_scale
     if attention.training and counts():
@@ -117,10 +121,12 @@ def normalise(model: K2Model) -> None:
         attention._over_keys = functools.partial(_normalised, attention, attention._over_keys)
 
 
-def _normalised(attention: LatentAttention, plain, q: Tensor, k: Tensor, v: Tensor, batch: int) -> Tensor:
+def _normalised(
+    attention: LatentAttention, plain, q: Tensor, k: Tensor, v: Tensor, batch: int, starts: Tensor | None
+) -> Tensor:
     pairs = ((q, attention.query_gain), (k, attention.key_gain))
     q, k = (F.rms_norm(x.float(), x.shape[-1:], gain.float()).to(v.dtype) for x, gain in pairs)
-    return plain(q, k, v, batch)
+    return plain(q, k, v, batch, starts)
 
 
 def _attentions(model: K2Model) -> list[LatentAttention]:
