@@ -199,19 +199,22 @@ async def _part(directory: Path, number: int, part: list[Task], roles: Roles, ag
         "user_name": named,
     }
 
+    why: list[ChatError] = []
+
     async def one(task: Task) -> dict | None:
         async with limit:
             try:
                 played = await run_task(task, agent, user, **how)
                 verdict = played.verdict if critic is None else await criticised(critic, played)
-            except ChatError:
+            except ChatError as error:
+                why.append(error)
                 return None
             return _row(played, verdict, roles.judge.name)
 
     found = await asyncio.gather(*map(one, part))
     made = [row for row in found if row is not None]
     if not made:
-        raise ChatError(f"none of the {len(part)} conversations of part {number} came about; is the model there?")
+        raise ChatError(f"none of the {len(part)} conversations of part {number} came about: {why[-1]}")
     split = {kind: [row for row in made if row["verdict"]["passed"] == (kind == "accepted")] for kind in KINDS}
     for kind, some in split.items():
         written(_path(directory, kind, number, "jsonl"), _jsonl(some))

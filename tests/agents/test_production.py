@@ -154,7 +154,7 @@ def test_conversations_that_a_model_broke_off_are_void_and_played_again(made, mo
 
 def test_a_model_that_is_not_there_is_an_error_and_leaves_no_record(made, monkeypatch):
     agent = with_model(monkeypatch, lambda _: ChatError("gone"))
-    with pytest.raises(ChatError, match="none of the 50 conversations of part 0 came about"):
+    with pytest.raises(ChatError, match="none of the 50 conversations of part 0 came about: gone"):
         make_trajectories(made, Roles(agent=agent))
     assert not (made / "parts").exists()
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections import Counter
@@ -15,11 +16,14 @@ from huggingface_hub import InferenceClient
 from waiting import until
 
 from k2lib import K2Config, K2Model
+from k2lib.agents import production
+from k2lib.agents.expert import ScriptedAgent
 from k2lib.llm import OpenAIChat, chat
 from k2lib.profiles import SMOKE
 from k2lib.serving.app import application
 from k2lib.serving.engine import K2Engine, Request, Sampling
 from k2lib.serving.foreign import TransformersEngine
+from k2lib.serving.open import Spoken
 from k2lib.serving.run import open_engine
 from k2lib.train import save_checkpoint
 
@@ -371,3 +375,40 @@ def test_a_checkpoint_is_opened_by_its_directory_and_its_replies_are_its_own(che
     asyncio.run(other.complete(HI, max_tokens=4, seed=2))
     assert other.hits == 0  # the same name, other weights
     assert directory_of("smollm2").name == "smollm2" and directory_of(str(checkpoint)) == checkpoint
+
+
+class Player(Reciter):
+    """Plays whoever is asked for: the scripted agent where tools are declared, a judge, or a user who tells what it knows."""
+
+    name = "player"
+
+    def prompt(self, messages, tools):
+        opening = messages[0]["content"]
+        if tools:
+            turn = ScriptedAgent(mistake_rate=0.0).turn(messages, tools)
+            for made in turn.get("tool_calls", []):
+                made["id"] = f"functions.{made['function']['name']}:0"
+            said = chat.render([{"role": "system", "content": ""}, turn], add_generation_prompt=False)
+            return [ord(c) for c in said.split("<|im_assistant|>assistant<|im_middle|>")[1].removesuffix(chat.END)]
+        if opening.startswith("You decide whether"):
+            return [ord(c) for c in '{"passed": true, "reasons": []}']
+        known = re.search(r"you tell that the \w+ is (.+)\.\n", opening)
+        later = re.search(r"When it is done, you say: (.+)\n", opening)
+        told = [message["content"] for message in messages if message["role"] == "assistant"]
+        asked = "?" in messages[-1]["content"]
+        secret = known[1] if known and asked else later[1] if later and not asked else "END"
+        return [ord(c) for c in ("END" if secret in told else secret)]
+
+
+def test_an_endpoint_plays_every_role_of_a_synthesis(tmp_path):
+    production.make_tools(tmp_path, 0, per_domain=1, categories=2)
+    production.make_tasks(tmp_path, 50, 0)
+    with served(Player()) as url:
+        everyone = Spoken("player", url)
+        roles = production.Roles(everyone, everyone, everyone, fault_rate=0.0)
+        counts = production.make_trajectories(tmp_path, roles)
+    assert counts["void"] == 0 and counts["accepted"] > 40
+    rows = list(production.rows(tmp_path))
+    assert {"withheld", "corrected", "two calls"} <= {row["difficulty"] for row in rows}
+    judged = "state and rubric, then player"
+    assert {tuple(row["roles"].values()) for row in rows} == {("player", "player", "simulated", judged)}
