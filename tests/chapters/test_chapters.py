@@ -5,7 +5,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from k2lib import profiles
-from k2lib.chapters import architecture, memory, muonclip, parallelism, rephrasing, rl
+from k2lib.agents import leaderboard
+from k2lib.chapters import architecture, memory, muonclip, parallelism, rephrasing, rl, sft
 from k2lib.progress import silent
 from k2lib.report.ledger import plain
 
@@ -128,3 +129,35 @@ def test_table_1_is_shown_arm_by_arm(artifacts):
     }
     assert set(found["backwards"]) == set(found["accuracy"]["large"]) and len(found["claims"]) == 6
     assert all(0 <= caught <= wrong for seeds in found["check"].values() for wrong, caught, _ in seeds)
+
+
+def test_the_judge_is_tried_on_three_hundred_of_each():
+    found = sft.judged(SMOKE, 0, silent)
+    made = {side: sum(count for count, _ in kinds.values()) for side, kinds in found.items()}
+    assert made == {"bad": 300, "good": 300} and len(found["bad"]) == 10
+    assert all(passed == count for count, passed in found["good"].values())
+    passed = {kind: passed for kind, (_, passed) in found["bad"].items()}
+    assert passed.pop("claimed more than was done") == 30 and sum(passed.values()) <= 3
+
+
+def test_every_tool_has_its_place_on_the_map_and_real_ones_where_they_are_here(monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(sft.atlas.get, "have", lambda _: False)
+    alone = sft.coverage(SMOKE, 0, silent)
+    assert len(alone) == 16 and all(len(place) == 2 for places in alone.values() for place in places)
+    specs = [spec for some in sft.atlas.synthetic().values() for spec in some]
+    monkeypatch.setattr(sft.atlas.get, "have", lambda _: True)
+    monkeypatch.setattr(leaderboard, "tools", lambda: specs[:40])
+    found = sft.coverage(SMOKE, 0, silent)
+    assert {name: len(found[name]) for name in alone} == {name: len(places) for name, places in alone.items()}
+    assert 20 < len(found["real"]) <= 40
+
+
+def test_real_tools_are_played_where_a_sandbox_works(monkeypatch):
+    monkeypatch.setattr(sft, "have", lambda _: False)
+    found = sft.executed(SMOKE, 0, silent)
+    if sft.unavailable() is None:
+        assert found["played"] == {"python": [sft.EXECUTED, sft.EXECUTED]}
+        assert found["shown"]["messages"][-1]["content"].startswith("It is ")
+    monkeypatch.setattr(sft, "unavailable", lambda: "no sandbox")
+    assert sft.executed(SMOKE, 0, silent) == {"played": {}, "shown": None}

@@ -340,3 +340,10 @@ def test_every_label_stands_whole_beside_its_row():
     assert [text.replace("<br>", " ") for text in texts] == many and figure.layout.yaxis.automargin
     assert all(len(line) <= drawing.WORDS for text in texts for line in text.split("<br>"))
     assert figure.layout.height >= 44 * 2 * words.LINE
+
+
+def test_a_cloud_draws_every_group_and_the_one_behind_first():
+    drawn = figures.cloud({"a": [[0, 1], [2, 3]], "real": [[4, 5]], "b": []}, behind="real").data
+    assert [trace.name for trace in drawn] == ["real (1)", "a (2)", "b (0)"]
+    assert list(drawn[1].x) == [0, 2] and list(drawn[1].y) == [1, 3]
+    assert drawn[0].marker.size < drawn[1].marker.size
