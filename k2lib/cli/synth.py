@@ -161,8 +161,8 @@ def executed(options: argparse.Namespace) -> int:
 
 
 def instructions(options: argparse.Namespace) -> int:
+    from k2lib.gym.instructions import produce, read_prompts
     from k2lib.serving.open import Spoken, open_model
-    from k2lib.synth.instructions import produce, read_prompts
 
     if not options.model:
         raise ValueError("candidates come from a model; name one with --model")

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from k2lib.cli import main
+from k2lib.gym import annotations
+from k2lib.gym.annotations import Annotation, Candidate, agreement, read_annotations, verdicts
+from k2lib.gym.instructions import Prompt, answered, chosen, graded, produce, read_prompts, rejected
 from k2lib.llm.protocol import ChatError, Reply, Usage
-from k2lib.synth import annotations
-from k2lib.synth.annotations import Annotation, Candidate, agreement, read_annotations, verdicts
-from k2lib.synth.instructions import Prompt, answered, chosen, graded, produce, read_prompts, rejected
 from k2lib.train import sft
 
 SUM = Prompt("What is 12 plus 30?", "sums", "42")

@@ -15,12 +15,12 @@ from fractions import Fraction
 from pathlib import Path
 
 from k2lib.agents.rubric import names
+from k2lib.gym.annotations import Annotation, Candidate, read_annotations, sheet, verdicts
 from k2lib.gym.answers import number
 from k2lib.llm import arguments
 from k2lib.llm.ask import ask
 from k2lib.llm.protocol import ChatError, ChatModel, Reply
 from k2lib.places import DATA
-from k2lib.synth.annotations import Annotation, Candidate, read_annotations, sheet, verdicts
 from k2lib.synth.shards import written
 
 PROMPT = DATA / "prompts" / "judge" / "answer.md"
