@@ -13,7 +13,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
 # They say how large, where and under what name; a key holds all of that itself, as values.
-IN_THE_KEY = ("k2lib.profiles", "k2lib.machine", "k2lib.store", "k2lib.closure", "k2lib.places")
+IN_THE_KEY = ("k2lib.profiles", "k2lib.sizes", "k2lib.machine", "k2lib.store", "k2lib.closure", "k2lib.places")
 
 
 def of_function(function: Callable) -> str:

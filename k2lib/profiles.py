@@ -7,198 +7,25 @@ tests the claims over a few seeds; `study` has more of them; `gpu` is the same a
 `published` runs nothing: the notebooks draw what a run of these has left in data/results.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-
-@dataclass(frozen=True)
-class CorpusSize:
-    stdlib_bytes: int  # real text and code of the running interpreter
-    people: int  # the generated knowledge world
-    documents_per_person: int  # passages, each in another style; the corpus holds two rewrites of each beside it
-    math_problems: int
-    largest_number: int  # in a problem; small numbers are what a small model can learn
-    vocab_size: int
-    recitals: int  # lists that are read again and again, from which a model learns to copy
-    shard_tokens: int = 1 << 20
-    fidelity_documents: int = 200  # documents whose corrupted rewrites measure the verifier
-
-
-@dataclass(frozen=True)
-class IngestionSize:
-    """A base model that knows people, and new people whom it reads about (notebook 01); rates chosen on seed 0."""
-
-    large: dict = field(hash=False)  # K2Config fields that differ from the profile's
-    small: dict = field(hash=False)
-    people: int  # in the base corpus
-    new: int
-    steps: int  # of the base model
-    batch_size: int
-    seq_len: int
-    warmup: int
-    lr: float  # of the base model
-    ingest_lr: float
-    seeds: int
-
-
-@dataclass(frozen=True)
-class NotesSize:
-    """Models that learn mathematics from pages, or from notes made of them (notebook 01); the rate chosen on seed 0."""
-
-    model: dict = field(hash=False)  # K2Config fields that differ from the profile's
-    vocab_size: int
-    problems: int  # stories: pages, and as many German notes
-    largest: int  # number of a problem
-    asked: int  # stories of the examination
-    steps: int
-    batch_size: int
-    seq_len: int
-    warmup: int
-    lr: float
-    seeds: int
-
-
-@dataclass(frozen=True)
-class ChunksSize:
-    """A language model of 135M parameters that is taught to rewrite pieces of long documents (notebook 01); chosen on seed 0."""
-
-    asked: int  # documents of the examination
-    steps: int
-    batch_size: int
-    warmup: int
-    lr: float
-    seeds: int
-
-
-@dataclass(frozen=True)
-class TrainSize:
-    steps: int
-    batch_size: int  # sequences a step, in fine-tuning packed ones
-    seq_len: int
-    lr: float
-    warmup: int
-    qk_clip_tau: float = (
-        100.0  # the paper's; a small model stays far below it, so the demonstrations lower it and say so
-    )
-
-
-@dataclass(frozen=True)
-class RoutingSize:
-    """Short trainings in notebook 02, with and without the routers' selection bias."""
-
-    steps: int
-    batch_size: int
-    seq_len: int
-    lr: float
-    bias_rate: float  # ten times the usual 1e-3, for a run of so few steps
-    seeds: int
-
-
-@dataclass(frozen=True)
-class StudyModel:
-    """A model of the optimizer's studies, and the learning rates that were best for it on seed 0 (`k2lib.studies.rates`)."""
-
-    fields: dict  # K2Config fields that differ from the profile's
-    adamw: float
-    muon: float
-
-
-@dataclass(frozen=True)
-class OptimizerSize:
-    """Short trainings of notebook 03 that differ in one thing: the optimizer, its rate, or what is done about logits."""
-
-    steps: int
-    batch_size: int
-    seq_len: int
-    warmup: int
-    tau: float
-    seeds: int
-    small: StudyModel = field(hash=False)
-    large: StudyModel = field(hash=False)
-
-
-@dataclass(frozen=True)
-class MemorySize:
-    batch_size: int
-    seq_len: int
-    steps: int  # for the losses with and without FP8
-    seeds: int
-    rounds: int  # of timing a step in turns with a peer's
-    model: dict = field(default_factory=dict, hash=False)  # fields in which the FP8 study's model differs
-
-
-@dataclass(frozen=True)
-class ParallelSize:
-    steps: int
-    batch_size: int
-    seq_len: int
-    microbatches: int
-
-
-@dataclass(frozen=True)
-class AgenticSize:
-    categories: int  # of tools that are trained on, at least two
-    children: int  # domains that have evolved in each of them
-    per_domain: int  # applications of every domain
-    tasks: int  # before the filter
-    heldout_tasks: int
-
-    @property
-    def pool(self) -> dict[str, int]:
-        """Which tools there are, as `k2lib.agents.tasks` takes it."""
-        return {"categories": self.categories, "children": self.children, "per_domain": self.per_domain}
-
-
-@dataclass(frozen=True)
-class RLSize:
-    steps: int
-    prompts: int  # a step
-    samples: int  # K, per prompt
-    candidates: int  # problems from which those of moderate difficulty are taken, the development split included
-    development: int  # problems of the development split, which chooses the model that is returned
-    check_every: int  # steps between two looks at it
-    lr: float
-    tau: float
-    temperature: tuple[float, float]  # decays from, to
-    ptx_weight: float
-    heldout: int
-
-
-@dataclass(frozen=True)
-class EvalSize:
-    perplexity_tokens: int
-    questions: int
-    problems: int
-    tasks: int
-
-
-@dataclass(frozen=True)
-class Profile:
-    name: str
-    model: dict = field(hash=False)  # K2Config fields that differ from the preset "nano"
-    corpus: CorpusSize
-    ingestion: IngestionSize
-    notes: NotesSize
-    chunks: ChunksSize | None  # None: not at this size
-    pretrain: TrainSize
-    routing: RoutingSize
-    rates: OptimizerSize  # the grid of learning rates
-    tokens: OptimizerSize  # AdamW's tokens and MuonClip's
-    updates: OptimizerSize  # singular values of real updates
-    growth: OptimizerSize  # logits over rates
-    heads: OptimizerSize  # head by head, and other remedies
-    harm: OptimizerSize  # an aggressive threshold at a sane rate
-    memory: MemorySize
-    parallel: ParallelSize
-    agentic: AgenticSize
-    sft: TrainSize
-    rl: RLSize
-    evaluate: EvalSize
-    judged_on: str  # the split: "development" while choices are made, "test" where the result counts
-    cell_timeout: int  # seconds; far more than a slow and busy machine needs, the runner ends what hangs
-    runs: int = 1  # fine-tunings of the one base model, each with its rows in another order and an RL of its own
-    threads: int | None = None  # at most; None leaves it to the machine
-    real_passages: int = 34  # that a real language model rewrites, where it is at hand
-
+from k2lib.sizes import (
+    AgenticSize,
+    ArmsSize,
+    ChunksSize,
+    CorpusSize,
+    EvalSize,
+    IngestionSize,
+    MemorySize,
+    NotesSize,
+    OptimizerSize,
+    ParallelSize,
+    Profile,
+    RLSize,
+    RoutingSize,
+    StudyModel,
+    TrainSize,
+)
 
 _NARROW = dict(
     hidden_size=64,
@@ -266,6 +93,10 @@ def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
     }
 
 
+_ARMS = ArmsSize(
+    rows=60, steps=4, batch_size=4, seq_len=1024, warmup=2, muon=2e-3, adamw=1e-3, asked=8, executed=1, seeds=1
+)
+
 SMOKE = Profile(
     name="smoke",
     model=_NARROW | dict(vocab_size=1024),
@@ -291,6 +122,7 @@ SMOKE = Profile(
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(categories=2, children=0, per_domain=2, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=300, batch_size=4, seq_len=1024, lr=3e-3, warmup=10),
+    arms=_ARMS,
     rl=RLSize(
         steps=24,
         prompts=16,
@@ -333,6 +165,7 @@ LAPTOP = Profile(
     parallel=ParallelSize(steps=10, batch_size=8, seq_len=128, microbatches=4),
     agentic=AgenticSize(categories=12, children=80, per_domain=1, tasks=12_000, heldout_tasks=100),
     sft=TrainSize(steps=180, batch_size=8, seq_len=1024, lr=2e-3, warmup=20),
+    arms=None,
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
@@ -345,6 +178,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     corpus=replace(LAPTOP.corpus, recitals=9000),
     pretrain=replace(LAPTOP.pretrain, steps=1500),
     sft=replace(LAPTOP.sft, steps=400, batch_size=12),
+    arms=replace(_ARMS, rows=2500, steps=150, batch_size=8, warmup=10, asked=100, executed=10, seeds=3),
     ingestion=_INGESTION,
     notes=_NOTES,
     chunks=_CHUNKS,
@@ -383,6 +217,7 @@ GPU = replace(
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=4000, batch_size=32, seq_len=512, warmup=100)),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
+    arms=replace(STUDY.arms, rows=8000, steps=500, batch_size=32),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )
 

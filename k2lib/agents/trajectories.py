@@ -118,12 +118,16 @@ def replay(trajectory: Trajectory) -> dict:
     return simulator.state
 
 
-def validity(trajectory: Trajectory) -> list[bool]:
+def attempts(trajectory: Trajectory) -> list[bool]:
     """Of every call that was attempted, whether it names a declared tool and satisfies its schema.
 
-    What could not be read as a call was an attempt, too, and a conversation without any is one that failed, since every
-    task needs one: silence is not validity.
+    What could not be read as a call was an attempt, too.
     """
     calls = [call["function"] for m in trajectory.messages for call in m.get("tool_calls") or []]
     readable = [check_call(f["name"], f["arguments"], trajectory.tools)[0] is not None for f in calls]
-    return (readable + [False] * len(trajectory.faults)) or [False]
+    return readable + [False] * len(trajectory.faults)
+
+
+def validity(trajectory: Trajectory) -> list[bool]:
+    """The attempts; a conversation without any is one that failed, since every task needs one: silence is not validity."""
+    return attempts(trajectory) or [False]

@@ -14,6 +14,7 @@ from k2lib.agents.servers import PACKAGES, have
 from k2lib.agents.tools import lint
 from k2lib.agents.trials import trials
 from k2lib.evaluate import suite
+from k2lib.gym.play import play
 from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
@@ -98,9 +99,9 @@ def losses(profile: Profile, seed: int, progress: Progress) -> list[list[float]]
 
 
 def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]]:
-    """{"base": [one], "fine-tuned": [run], "fine-tuned, enforced": [run]} of {"done", "valid": [held-out task]}.
+    """{"base": [one], "fine-tuned": [run], "fine-tuned, enforced": [run]} of {"done", "valid": [held-out task], "calls": [call]}.
 
-    Whether a task was done, and the share of its calls that are valid.
+    Whether a task was done, the share of its calls that are valid, and whether each call of a turn that ended is.
     """
     heldout = stages.sft_data(profile, seed, progress).heldout
     base, runs = [stages.base(profile, seed, progress)], range(profile.runs)
@@ -110,13 +111,24 @@ def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[di
     models |= {"fine-tuned, enforced": (tuned, True)} if enforced else {}
 
     def scores(checkpoint: Checkpoint, held: bool) -> dict[str, tuple]:
-        done, valid = suite.tool_use(checkpoint.model, checkpoint.tokenizer, heldout, enforced=held)
-        return {"done": done.per_item, "valid": valid.per_item}
+        talks = [group[0] for group in play(checkpoint.model, checkpoint.tokenizer, heldout, enforced=held)]
+        done, valid = suite.of_conversations(talks)
+        calls = [ok for one in talks for ok in trajectories.attempts(one.episode.trajectory())]
+        return {"done": done.per_item, "valid": valid.per_item, "calls": calls}
 
     return {
         age: [scores(one, held) for one in progress(found, f"play tasks, {age}", len(found))]
         for age, (found, held) in models.items()
     }
+
+
+def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
+    """{"base": [one], arm: [run]} of what `k2lib.stages.arms` finds; None where the profile has no size for them."""
+    if profile.arms is None:
+        return None
+    runs = range(profile.arms.seeds)
+    found = {name: [stages.arm(profile, name, seed, run, progress) for run in runs] for name in stages.ARMS}
+    return {"base": [stages.untouched(profile, seed, progress)]} | found
 
 
 def novelties(profile: Profile, seed: int, progress: Progress) -> list[str]:

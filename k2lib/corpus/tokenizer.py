@@ -16,10 +16,12 @@ CONTROL = (
     "[BOS] [EOS] <|im_end|> <|im_user|> <|im_assistant|> <|im_system|> <|im_middle|> <|tool_calls_section_begin|> "
     "<|tool_calls_section_end|> <|tool_call_begin|> <|tool_call_argument_begin|> <|tool_call_end|> [PAD]"
 ).split()
-# Words with their leading space, numbers in groups of at most three digits (as the released one), punctuation, white space.
+# Words with their leading space, numbers in groups of at most three digits, "setOwner" in two (both as the released one),
+# punctuation, white space.
 # None is longer than 256 characters: learning merges takes the square of a word's length.
 SPLIT = (
-    r"\p{N}{1,3}| ?\p{L}{1,256}| ?[^\s\p{L}\p{N}]{1,256}[\r\n]{0,256}|\s{0,256}[\r\n]{1,256}|\s{1,256}(?!\S)|\s{1,256}"
+    r"\p{N}{1,3}| ?\p{Lu}{0,255}\p{Ll}{1,256}| ?\p{L}{1,256}| ?[^\s\p{L}\p{N}]{1,256}[\r\n]{0,256}"
+    r"|\s{0,256}[\r\n]{1,256}|\s{1,256}(?!\S)|\s{1,256}"
 )
 
 

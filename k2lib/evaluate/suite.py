@@ -53,7 +53,11 @@ def tool_use(
     model: K2Model, tokenizer: Tokenizer, problems: list[ToolUse], enforced: bool = False
 ) -> tuple[Score, Score]:
     """(share of whole tasks done, share of a task's attempted calls that are valid), from full simulated conversations."""
-    played = [group[0] for group in play(model, tokenizer, problems, enforced=enforced)]
+    return of_conversations([group[0] for group in play(model, tokenizer, problems, enforced=enforced)])
+
+
+def of_conversations(played: list[Played]) -> tuple[Score, Score]:
+    """The same of conversations that have been played."""
     calls = [trajectories.validity(one.episode.trajectory()) + [False] * len(one.lost) for one in played]
     valid = share("valid calls", [sum(outcomes) / len(outcomes) for outcomes in calls], cut_share(played))
     return share("tool use", [float(one.solved) for one in played], cut_share(played)), valid

@@ -5,6 +5,7 @@ notebook runs alone, in any order. What a stage depends on (sizes, seed, the cod
 its key: change one and the stage is made again. A training that was killed continues from its last snapshot.
 """
 
+from k2lib.stages.arms import ARMS, arm, untouched
 from k2lib.stages.base import base
 from k2lib.stages.corpus import corpus
 from k2lib.stages.real import real_rewrites
@@ -14,4 +15,4 @@ from k2lib.stages.sft_data import sft_data
 from k2lib.stages.studies import study
 from k2lib.stages.training import config
 
-__all__ = ["base", "config", "corpus", "real_rewrites", "rl", "sft", "sft_data", "study"]
+__all__ = ["ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "sft", "sft_data", "study", "untouched"]

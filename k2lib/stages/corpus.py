@@ -1,5 +1,6 @@
 """The corpus: real text and code, the generated world and mathematics, as packed token shards with their tokenizer."""
 
+import hashlib
 import itertools
 import json
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from k2lib.agents import trajectories
+from k2lib import places
 from k2lib.corpus import arithmetic, packing, recitals, stdlib
 from k2lib.corpus.documents import Document
 from k2lib.corpus.readers import Skip, user_corpus_key, user_documents
@@ -21,6 +22,7 @@ from k2lib.stages.stage import stage
 
 SAMPLE = 4000  # documents, at most, that the tokenizer is trained on …
 SAMPLED = 24_000  # … and characters of each
+TALK = places.DATA / "tool_talk.jsonl"  # conversations, one a line
 LISTED = 100  # skipped files that the manifest names; it counts all
 
 
@@ -48,7 +50,7 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
 
         count = sum(1 for _ in progress(documents(), "read documents", None))
         sample = itertools.islice(documents(), 0, None, max(1, count // SAMPLE))
-        texts = itertools.chain((d.text[:SAMPLED] for d in sample), _tool_declarations())
+        texts = itertools.chain((d.text[:SAMPLED] for d in sample), _tool_talk())
         tokenizer = Tokenizer.train(texts, size.vocab_size)
         tokenizer.save(directory / "tokenizer")
         shown = progress(documents(), "pack tokens", count)
@@ -57,7 +59,8 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
         meta = {"seed": seed, "rewrites": rewrites, "skipped": reasons, "skipped_files": files}
         packing.write_shards(shown, tokenizer, directory / "shards", size.shard_tokens, meta)
 
-    path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key()}, make)
+    talk = hashlib.sha256(TALK.read_bytes()).hexdigest()[:12]
+    path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key(), "talk": talk}, make)
     dataset = packing.PackedDataset(path / "shards")
     return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
 
@@ -68,12 +71,16 @@ def _documents(profile: Profile, told: Path, seed: int, skip: Skip) -> Iterator[
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
     yield from knowledge.documents(told)
     yield from arithmetic.documents(size.math_problems, seed, size.largest_number)
-    yield from recitals.documents(size.recitals, seed)
+    read = itertools.chain(stdlib.stdlib_documents(size.stdlib_bytes), knowledge.documents(told))
+    yield from recitals.documents(size.recitals, seed, recitals.vocabulary(document.text for document in read))
 
 
-def _tool_declarations() -> Iterator[str]:
-    """Declared tools and calls, so that the tokenizer has seen the JSON that fine-tuning is full of."""
-    kept, _ = trajectories.generate(400, seed=1)
-    for trajectory in kept:
-        row = trajectory.row()
-        yield chat.render(row["messages"], row["tools"])
+def _tool_talk() -> Iterator[str]:
+    """Declared tools, calls and results of forty conversations, so that the tokenizer has seen the JSON that fine-tuning is full of.
+
+    They are a fixed sample: with those that `k2lib.agents` makes today, any change there would change every model.
+    """
+    for line in TALK.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        pieces = chat.segments(row["messages"], row["tools"], add_generation_prompt=False)
+        yield "\n".join(piece.text for piece in pieces if not piece.control)

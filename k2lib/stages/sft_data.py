@@ -16,10 +16,13 @@ from k2lib.progress import Progress, silent
 from k2lib.stages.corpus import corpus
 from k2lib.stages.stage import stage
 
+FILES = {"rows.jsonl": True, "rejected.jsonl": False}  # whether the judge passed what is in it
+
 
 @dataclass(frozen=True)
 class SFTData:
     rows: list[dict]  # {"messages", "tools", "kind"}
+    rejected: list[dict]  # conversations that the judge did not pass
     heldout: list[ToolUse]  # problems that no row shares
     statistics: dict  # what the filter accepted and why it rejected
     dir: Path
@@ -34,16 +37,19 @@ def sft_data(profile: Profile, seed: int = 0, progress: Progress = silent) -> SF
         played = [ToolUse(task).demonstration() for task in progress(wishes, "simulate conversations", len(wishes))]
         count = sum(row["verdict"]["passed"] for row in played)
         others = _mathematics(count, seed, profile.corpus.largest_number) + _knowledge(data.world)[: count // 2]
-        rows = [row for row in played + [p.demonstration() for p in others] if row["verdict"]["passed"]]
+        every = played + [problem.demonstration() for problem in others]
+        for name, passed in FILES.items():
+            lines = (json.dumps(row) + "\n" for row in every if row["verdict"]["passed"] == passed)
+            (directory / name).write_text("".join(lines), encoding="utf-8")
         statistics = trajectories.statistics(played)
-        (directory / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf-8")
         (directory / "statistics.json").write_text(json.dumps(statistics), encoding="utf-8")
 
     path = stage("sft-data", {"size": asdict(size), "seed": seed, "corpus": data.dir.name}, make)
-    rows = [json.loads(line) for line in (path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    texts = [(path / name).read_text(encoding="utf-8") for name in FILES]
+    rows, rejected = ([json.loads(line) for line in text.splitlines()] for text in texts)
     heldout = tasks.generate(size.heldout_tasks, seed, profile.judged_on, **size.pool)
     statistics = json.loads((path / "statistics.json").read_text(encoding="utf-8"))
-    return SFTData(rows, [ToolUse(task) for task in heldout], statistics, path)
+    return SFTData(rows, rejected, [ToolUse(task) for task in heldout], statistics, path)
 
 
 def _mathematics(count: int, seed: int, largest: int) -> list[Problem]:

@@ -88,6 +88,17 @@ def test_a_tokenizer_without_control_tokens_is_refused_and_so_is_one_in_another_
         Tokenizer.load(directory)
 
 
+def test_a_name_of_several_words_is_several_tokens_however_it_is_written():
+    """As in the released tokenizer: "setOwner" is read as its words are elsewhere, and stays short of one token."""
+    tokenizer = Tokenizer.train(
+        [f"{verb}Owner {verb} Owner, {verb.upper()}" for verb in ("set", "get", "add")] * 50, 320
+    )
+    for text in ("setOwner", "getOwner", "setOwnerOwner"):
+        pieces = [tokenizer.decode([i]) for i in tokenizer.encode(text)]
+        assert "".join(pieces) == text and pieces[0] == text[:3] and set(pieces[1:]) == {"Owner"}, pieces
+    assert tokenizer.decode(tokenizer.encode("naïve ÉTÉ été Ωmega 日本setX ǅx")) == "naïve ÉTÉ été Ωmega 日本setX ǅx"
+
+
 def test_learning_merges_of_endless_words_takes_linear_time():
     def seconds(n):
         begun = time.perf_counter()

@@ -1,0 +1,61 @@
+"""The arms of fine-tuning: what each is made of, at equal size, and the examination's agent that cannot be broken."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from k2lib.agents import forms
+from k2lib.llm.protocol import ChatError
+from k2lib.stages import arms
+from k2lib.stages.sft_data import SFTData
+
+
+def row(number: int, kind: str = "tool use") -> dict:
+    return {"kind": kind, "messages": [{"role": "user", "content": f"{kind} {number}"}], "tools": []}
+
+
+def data(kept: int = 40, rejected: int = 40, others: int = 30) -> SFTData:
+    rows = [row(i) for i in range(kept)] + [row(i, "mathematics") for i in range(others)]
+    return SFTData(rows, [row(i) | {"bad": True} for i in range(rejected)], [], {}, Path())
+
+
+def test_every_arm_has_as_many_conversations_and_the_same_others(monkeypatch):
+    async def on_server(server, wishes, agent):
+        return [row(wish.seed, f"on {server}") for wish in wishes]
+
+    monkeypatch.setattr(arms.production, "on_server", on_server)
+    servers = ["git", "time", forms.PYTHON]
+    drawn = {kind: arms.drawn(data(), kind, 20, servers, seed=3) for kind in ("kept", "unfiltered", "executed", "both")}
+    assert {len(rows) for rows in drawn.values()} == {30}
+    others = {kind: sum(r["kind"] == "mathematics" for r in rows) for kind, rows in drawn.items()}
+    assert set(others.values()) == {10}
+    assert not any(r.get("bad") for r in drawn["kept"] + drawn["both"])
+    assert 3 < sum(r.get("bad", False) for r in drawn["unfiltered"]) < 17
+    real = {kind: [r["kind"] for r in rows if r["kind"].startswith("on ")] for kind, rows in drawn.items()}
+    assert (len(real["kept"]), len(real["unfiltered"]), len(real["executed"]), len(real["both"])) == (0, 0, 20, 10)
+    assert [real["executed"].count(f"on {server}") for server in servers] == [7, 7, 6]
+
+
+def test_rows_are_drawn_by_seed_and_refused_when_there_are_too_few():
+    one, again, other = (arms.drawn(data(), "kept", 20, [], seed) for seed in (0, 0, 1))
+    assert one == again != other
+    with pytest.raises(ValueError, match="50 conversations are wanted and 40 are there"):
+        arms.drawn(data(), "kept", 50, [], 0)
+    assert len(arms.drawn(data(), "unfiltered", 50, [], 0)) == 75
+
+
+def test_a_conversation_that_outgrows_the_model_ends_undone(monkeypatch):
+    async def refuses(self, messages, **settings):
+        assert settings["max_tokens"] == 96
+        raise ChatError("too long")
+
+    monkeypatch.setattr(arms.LocalChat, "complete", refuses)
+    reply = asyncio.run(arms._Agent(None, None).complete([{"role": "user", "content": "?"}], tools=[]))
+    assert reply.message == {"role": "assistant", "content": ""} and not reply.message.get("tool_calls")
+
+
+def test_each_arm_differs_from_the_kept_one_in_one_thing():
+    usual = vars(arms.ARMS["kept"])
+    differ = {name: [key for key, value in vars(arm).items() if value != usual[key]] for name, arm in arms.ARMS.items()}
+    assert differ.pop("kept") == [] and all(len(keys) == 1 for keys in differ.values())
