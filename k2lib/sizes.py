@@ -189,6 +189,7 @@ class Profile:
     notes: NotesSize
     chunks: ChunksSize | None  # None: not at this size
     pretrain: TrainSize
+    recite: TrainSize  # the end of pre-training: short sequences, a third of them text
     routing: RoutingSize
     rates: OptimizerSize  # the grid of learning rates
     tokens: OptimizerSize  # AdamW's tokens and MuonClip's

@@ -24,6 +24,12 @@ from k2lib.train import Checkpoint
 REPLAYED = 300  # trajectories at most
 TRIED, EACH = 2500, 30  # tasks of which trials of the judge are made, and bad ones of each kind
 EXECUTED = 12  # tasks on each real server
+NEW = {
+    "seen": "nothing: tools of training",
+    "tools": "names of the tools",
+    "application": "the application",
+    "domain": "the whole category",
+}  # what no training task had, by the task's novelty
 SEARCHED = 60  # conversations, of which the longest is shown
 
 
@@ -129,6 +135,28 @@ def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict
     runs = range(profile.arms.seeds)
     found = {name: [stages.arm(profile, name, seed, run, progress) for run in runs] for name in stages.ARMS}
     return {"base": [stages.untouched(profile, seed, progress)]} | found
+
+
+def together(arms: dict[str, list[dict]]) -> list[float]:
+    """For each run: the mean of the shares of simulated and of real tasks done, both kinds trained, less the better of one kind."""
+    simulated, executed, both = (
+        map(_both_shares, arms[name]) for name in ("kept", "executed", "simulated and executed")
+    )
+    return [mixed - max(alone) for mixed, *alone in zip(both, simulated, executed, strict=True)]
+
+
+def _both_shares(run: dict) -> float:
+    return sum(sum(run[kind]) / len(run[kind]) for kind in ("done", "executed")) / 2
+
+
+def passed(counts: dict[str, list[int]]) -> dict[str, list[int]]:
+    """{kind: an outcome, 1 or 0, for each that was made} of {kind: [made, passed]}."""
+    return {kind: [1] * right + [0] * (made - right) for kind, (made, right) in counts.items()}
+
+
+def of_kind(kind: str, kinds: list[str], runs: list[dict], which: str) -> list[list[float]]:
+    """[run][task] of the outcomes `which` of those tasks that are of a kind."""
+    return [[value for value, own in zip(run[which], kinds, strict=True) if own == kind] for run in runs]
 
 
 def novelties(profile: Profile, seed: int, progress: Progress) -> list[str]:

@@ -39,7 +39,7 @@ def documents(count: int, seed: int, known: list[str]) -> Iterator[Document]:
     """`count` documents of words that are `known`, made-up ones and numbers; every second is a list, the others are look-ups."""
     for number in range(count):
         rng = random.Random(f"recital/{seed}/{number}")
-        text = (_read_list if number % 2 else _looked_up)(rng, known)
+        text = (_read_list if number % 2 else look_up)(rng, known)
         yield Document(text, f"recital {number}", "recital", LICENCE)
 
 
@@ -48,7 +48,8 @@ def _read_list(rng: random.Random, known: list[str]) -> str:
     return " ".join(run * (WORDS // len(run) + 2))
 
 
-def _looked_up(rng: random.Random, known: list[str]) -> str:
+def look_up(rng: random.Random, known: list[str]) -> str:
+    """A few names and their values, told three times."""
     names = [[_word(rng, known) for _ in range(rng.choice((1, 1, 2)))] for _ in range(rng.randint(*PAIRS))]
     pairs = [(name, _value(rng, known)) for name in names]
     spell = rng.choice((_snake, _kebab, _camel))

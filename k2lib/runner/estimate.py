@@ -35,6 +35,7 @@ BIOGRAPHY = 72  # tokens of a document of the generated world
 REWRITTEN = 250  # tokens of a piece with its excerpt, what was written and its rewrite
 TAUGHT = 135e6  # parameters of the model that is taught to rewrite long documents
 READINGS = {"large": 174, "small": 30}  # of a new person's text, by all arms of the study of Table 1
+SERVERS = 6  # with really executed tools, the interpreter among them
 PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
 
@@ -68,6 +69,7 @@ def work(profile: Profile) -> dict[str, Work]:
         )
         + Work(fixed=14),
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
+        + training(config, p.recite.steps, p.recite.batch_size, p.recite.seq_len)
         + _optimizer(config, p)
         + Work(fixed=30),
         "04_memory": _memory(config, p),
@@ -175,7 +177,17 @@ def _memory(config: K2Config, p: Profile) -> Work:
 def _fine_tuning(config: K2Config, p: Profile) -> Work:
     played = decoding(config, (1 + 2 * p.runs) * p.agentic.heldout_tasks * TURNS, ToolUse.budget)  # enforced, too
     trained = training(config, p.runs * p.sft.steps, p.sft.batch_size, p.sft.seq_len)
-    return trained + played + Work(fixed=40 + p.agentic.tasks / 200)
+    return trained + played + _arms(config, p) + Work(fixed=40 + p.agentic.tasks / 200)
+
+
+def _arms(config: K2Config, p: Profile) -> Work:
+    """Each arm is trained, and examined by tasks, questions of two kinds, and tasks on real servers one at a time."""
+    if p.arms is None:
+        return Work()
+    size, count = p.arms, p.arms.seeds * len(stages.ARMS)
+    asked = decoding(config, count * size.asked * (TURNS + 2), ToolUse.budget)
+    real = decoding(config, count * SERVERS * size.executed * TURNS, ToolUse.budget, batch=1)
+    return training(config, count * size.steps, size.batch_size, size.seq_len) + asked + real
 
 
 def _reinforcement(config: K2Config, p: Profile) -> Work:

@@ -15,7 +15,7 @@ from k2lib.corpus.readers import Skip, user_corpus_key, user_documents
 from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.corpus.world import World
 from k2lib.llm import chat
-from k2lib.profiles import Profile
+from k2lib.profiles import CorpusSize, Profile
 from k2lib.progress import Progress, silent
 from k2lib.stages import knowledge
 from k2lib.stages.stage import stage
@@ -31,6 +31,7 @@ class Corpus:
     dir: Path
     tokenizer: Tokenizer
     world: World
+    words: list[str]  # the most frequent ones of its texts
     dataset: packing.PackedDataset
     manifest: dict
 
@@ -44,9 +45,11 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
         skipped: dict[str, str] = {}  # file -> why
 
         told = knowledge.knowledge(profile, seed, progress)
+        words = _words(size, told)
+        (directory / "words.json").write_text(json.dumps(words), encoding="utf-8")
 
         def documents() -> Iterator[Document]:  # read anew each time, so that memory does not grow with them
-            return _documents(profile, told, seed, skipped.__setitem__)
+            return _documents(profile, told, words, seed, skipped.__setitem__)
 
         count = sum(1 for _ in progress(documents(), "read documents", None))
         sample = itertools.islice(documents(), 0, None, max(1, count // SAMPLE))
@@ -62,17 +65,22 @@ def corpus(profile: Profile, seed: int = 0, progress: Progress = silent) -> Corp
     talk = hashlib.sha256(TALK.read_bytes()).hexdigest()[:12]
     path = stage("corpus", {"size": asdict(size), "seed": seed, "user": user_corpus_key(), "talk": talk}, make)
     dataset = packing.PackedDataset(path / "shards")
-    return Corpus(path, Tokenizer.load(path / "tokenizer"), world, dataset, dataset.manifest)
+    words = json.loads((path / "words.json").read_text(encoding="utf-8"))
+    return Corpus(path, Tokenizer.load(path / "tokenizer"), world, words, dataset, dataset.manifest)
 
 
-def _documents(profile: Profile, told: Path, seed: int, skip: Skip) -> Iterator[Document]:
+def _documents(profile: Profile, told: Path, words: list[str], seed: int, skip: Skip) -> Iterator[Document]:
     size = profile.corpus
     yield from user_documents(skip)
     yield from stdlib.stdlib_documents(size.stdlib_bytes)
     yield from knowledge.documents(told)
     yield from arithmetic.documents(size.math_problems, seed, size.largest_number)
+    yield from recitals.documents(size.recitals, seed, words)
+
+
+def _words(size: CorpusSize, told: Path) -> list[str]:
     read = itertools.chain(stdlib.stdlib_documents(size.stdlib_bytes), knowledge.documents(told))
-    yield from recitals.documents(size.recitals, seed, recitals.vocabulary(document.text for document in read))
+    return recitals.vocabulary(document.text for document in read)
 
 
 def _tool_talk() -> Iterator[str]:

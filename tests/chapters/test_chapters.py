@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from k2lib import profiles
-from k2lib.agents import leaderboard
+from k2lib.agents import leaderboard, tasks
 from k2lib.chapters import architecture, memory, muonclip, parallelism, rephrasing, rl, sft
 from k2lib.progress import silent
 from k2lib.report.ledger import plain
@@ -161,3 +161,25 @@ def test_real_tools_are_played_where_a_sandbox_works(monkeypatch):
         assert found["shown"]["messages"][-1]["content"].startswith("It is ")
     monkeypatch.setattr(sft, "unavailable", lambda: "no sandbox")
     assert sft.executed(SMOKE, 0, silent) == {"played": {}, "shown": None}
+
+
+def test_outcomes_are_taken_apart_by_kind_and_run():
+    runs = [{"done": [1, 0, 1, 0]}, {"done": [0, 0, 1, 1]}]
+    assert sft.of_kind("b", ["a", "b", "b", "a"], runs, "done") == [[0, 1], [0, 1]]
+    assert sft.of_kind("a", ["a", "b", "b", "a"], runs, "done") == [[1, 0], [0, 1]]
+    with pytest.raises(ValueError):
+        sft.of_kind("a", ["a"], runs, "done")
+    assert sft.passed({"x": [3, 1], "y": [2, 2]}) == {"x": [1, 0, 0], "y": [1, 1]}
+    assert list(sft.NEW) == list(tasks.NOVELTY)
+
+
+def test_both_kinds_of_tools_are_set_against_the_better_of_one_kind_in_each_run():
+    def run(done: float, executed: float) -> dict:
+        return {"done": [done, done], "executed": [executed]}
+
+    arms = {
+        "kept": [run(0.5, 0.0), run(0.2, 0.0)],
+        "executed": [run(0.0, 0.4), run(0.0, 1.0)],
+        "simulated and executed": [run(0.5, 0.5), run(0.4, 0.4)],
+    }
+    assert sft.together(arms) == pytest.approx([0.25, -0.1])
