@@ -2,7 +2,9 @@
 
 import asyncio
 import importlib.util
+import itertools
 import random
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from k2lib import stages
@@ -154,9 +156,20 @@ def passed(counts: dict[str, list[int]]) -> dict[str, list[int]]:
     return {kind: [1] * right + [0] * (made - right) for kind, (made, right) in counts.items()}
 
 
-def of_kind(kind: str, kinds: list[str], runs: list[dict], which: str) -> list[list[float]]:
-    """[run][task] of the outcomes `which` of those tasks that are of a kind."""
-    return [[value for value, own in zip(run[which], kinds, strict=True) if own == kind] for run in runs]
+def flat(groups: Iterable[list]) -> list:
+    """All groups as one list."""
+    return list(itertools.chain.from_iterable(groups))
+
+
+def of_kinds(wanted: list[str], kinds: list[str], runs: list[dict], which: str) -> list[list[float]]:
+    """[run][task] of the outcomes `which` of those tasks whose kind is wanted."""
+    return [[value for value, own in zip(run[which], kinds, strict=True) if own in wanted] for run in runs]
+
+
+def gained(arms: dict[str, list[dict]], before: str, after: str, which: str) -> list[list[float]]:
+    """[run][task]: what the tasks of one arm have of an outcome more than those of another, in the same run."""
+    pairs = zip(arms[before], arms[after], strict=True)
+    return [suite.gains(less[which], more[which]) for less, more in pairs]
 
 
 def novelties(profile: Profile, seed: int, progress: Progress) -> list[str]:

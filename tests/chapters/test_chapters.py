@@ -165,10 +165,13 @@ def test_real_tools_are_played_where_a_sandbox_works(monkeypatch):
 
 def test_outcomes_are_taken_apart_by_kind_and_run():
     runs = [{"done": [1, 0, 1, 0]}, {"done": [0, 0, 1, 1]}]
-    assert sft.of_kind("b", ["a", "b", "b", "a"], runs, "done") == [[0, 1], [0, 1]]
-    assert sft.of_kind("a", ["a", "b", "b", "a"], runs, "done") == [[1, 0], [0, 1]]
+    assert sft.of_kinds(["b"], ["a", "b", "b", "a"], runs, "done") == [[0, 1], [0, 1]]
+    assert sft.of_kinds(["a", "c"], ["a", "b", "c", "d"], runs, "done") == [[1, 1], [0, 1]]
     with pytest.raises(ValueError):
-        sft.of_kind("a", ["a"], runs, "done")
+        sft.of_kinds(["a"], ["a"], runs, "done")
+    arms = {"x": runs, "y": [{"done": [1, 1, 1, 1]}, {"done": [0, 0, 0, 0]}]}
+    assert sft.gained(arms, "x", "y", "done") == [[0, 1, 0, 1], [0, 0, -1, -1]]
+    assert sft.flat([[1], [], [2, 3]]) == [1, 2, 3]
     assert sft.passed({"x": [3, 1], "y": [2, 2]}) == {"x": [1, 0, 0], "y": [1, 1]}
     assert list(sft.NEW) == list(tasks.NOVELTY)
 
