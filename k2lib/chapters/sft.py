@@ -1,6 +1,5 @@
 """Notebook 06: tools, simulated conversations and their filter, and tool calls before and after fine-tuning (section 3.1)."""
 
-import asyncio
 import importlib.util
 import itertools
 import random
@@ -21,6 +20,7 @@ from k2lib.llm import chat
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.sandbox import unavailable
+from k2lib.synth import rephrase
 from k2lib.train import Checkpoint
 
 REPLAYED = 300  # trajectories at most
@@ -94,7 +94,7 @@ def executed(_profile: Profile, seed: int, _progress: Progress) -> dict:
     servers = [name for name in PACKAGES if have(name)] + [forms.PYTHON]
     agent = ScriptedToolAgent()
     rows = {
-        name: asyncio.run(production.on_server(name, forms.wishes(name, EXECUTED, seed), agent)) for name in servers
+        name: rephrase.run(production.on_server(name, forms.wishes(name, EXECUTED, seed), agent)) for name in servers
     }
     done = {name: [len(some), sum(row["verdict"]["passed"] for row in some)] for name, some in rows.items()}
     return {"played": done, "shown": rows[servers[0]][0]}

@@ -4,7 +4,6 @@ Every arm has as many conversations and steps, and the same mathematics and shor
 own way (`k2lib.train.sft`), and one examination asks them all.
 """
 
-import asyncio
 import json
 import random
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from k2lib.stages.base import base
 from k2lib.stages.corpus import Corpus, corpus
 from k2lib.stages.sft_data import SFTData, sft_data
 from k2lib.stages.stage import stage
+from k2lib.synth import rephrase
 from k2lib.train import Checkpoint, load_checkpoint
 from k2lib.train.sft import Settings, fine_tune
 
@@ -103,7 +103,7 @@ def _executed(found: list[str], count: int, seed: int) -> Iterator[dict]:
     """`count` conversations of the scripted agent on real servers, as many on each."""
     for place, server in enumerate(found):
         share = count // len(found) + (place < count % len(found))
-        yield from asyncio.run(production.on_server(server, forms.wishes(server, share, seed), ScriptedToolAgent()))
+        yield from rephrase.run(production.on_server(server, forms.wishes(server, share, seed), ScriptedToolAgent()))
 
 
 def _texts(text: Corpus, seed: int) -> list[str]:
@@ -140,7 +140,7 @@ def examined(
 def _played(server: str, one: Checkpoint, count: int, seed: int) -> list[bool]:
     """Whether the model does tasks on a real server that it did not train on."""
     wishes = forms.wishes(server, count, seed + 1_000_000)
-    rows = asyncio.run(production.on_server(server, wishes, _Agent(one.model, one.tokenizer)))
+    rows = rephrase.run(production.on_server(server, wishes, _Agent(one.model, one.tokenizer)))
     return [row["verdict"]["passed"] for row in rows]
 
 

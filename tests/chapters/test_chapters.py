@@ -1,5 +1,7 @@
 """What the notebooks measure, where it costs little: forms, edges, and what must hold of the numbers."""
 
+import asyncio
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -186,3 +188,14 @@ def test_both_kinds_of_tools_are_set_against_the_better_of_one_kind_in_each_run(
         "simulated and executed": [run(0.5, 0.5), run(0.4, 0.4)],
     }
     assert sft.together(arms) == pytest.approx([0.25, -0.1])
+
+
+def test_real_tools_are_executed_from_a_cell_too(monkeypatch):
+    """A notebook's cell runs inside an event loop."""
+    monkeypatch.setattr(sft, "have", lambda _: False)
+
+    async def cell() -> dict:
+        return sft.executed(SMOKE, 0, silent)
+
+    found = asyncio.run(cell())
+    assert sft.unavailable() or found["played"]["python"] == [sft.EXECUTED, sft.EXECUTED]
