@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from k2lib.agents import evolution, executed, forms, records, tasks
+from k2lib.agents import evolution, executed, forms, records, repository, tasks
 from k2lib.agents.critic import criticised
 from k2lib.agents.episode import Trajectory
 from k2lib.agents.expert import ScriptedAgent
@@ -29,6 +29,7 @@ from k2lib.serving.open import Spoken, open_model
 from k2lib.synth.shards import written
 
 PART = 50  # tasks
+REPOSITORY = "repository"  # a program to repair, beside the servers
 KINDS = ("accepted", "rejected")
 SCRIPTED, RULES = Spoken("scripted"), Spoken("rules")
 
@@ -141,19 +142,24 @@ def make_trajectories(directory: Path, roles: Roles, progress: Progress = silent
 
 
 def make_executed(directory: Path, servers: list[str], number: int, seed: int, agent: Spoken = SCRIPTED) -> dict:
-    """Plays `number` tasks on each real server, or the interpreter "python", in the sandbox, beside what `directory` holds.
+    """Plays `number` tasks on each real server, the interpreter "python" or the "repository", beside what `directory` holds.
 
-    A server that is done with these settings is left alone. SandboxError where no sandbox works.
+    A server that is done with these settings is left alone. SandboxError where no sandbox works; ValueError for a repository
+    and the scripted agent, which cannot program.
     """
+    if REPOSITORY in servers and agent.name == "scripted":
+        raise ValueError("the scripted agent cannot program; name a model as the agent that works on the repository")
     player = executed.ScriptedToolAgent() if agent.name == "scripted" else open_model(agent)
     counts: Counter = Counter()
     for server in servers:
-        wishes = forms.wishes(server, number, seed)
         settings = {"number": number, "seed": seed, "agent": agent.name}
         record = _path(directory, "parts", f"executed-{server}", "json")
         done = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
         if done.get("settings") != settings:
-            played = asyncio.run(on_server(server, wishes, player))
+            if server == REPOSITORY:
+                played = asyncio.run(on_repository(number, seed, player))
+            else:
+                played = asyncio.run(on_server(server, forms.wishes(server, number, seed), player))
             made = {kind: [row for row in played if row["verdict"]["passed"] == (kind == "accepted")] for kind in KINDS}
             for kind, some in made.items():
                 lines = [row | {"tools": json.dumps(row["tools"], ensure_ascii=False)} for row in some]
@@ -172,6 +178,16 @@ async def on_server(server: str, wishes: list[forms.Wish], agent: ChatModel) -> 
         return [await executed.play(wish, agent, executed.run_python, [executed.RUN_PYTHON]) for wish in wishes]
     async with opened(known(server)) as session:
         return [await executed.play(wish, agent, session.call, session.imported.specs) for wish in wishes]
+
+
+async def on_repository(number: int, seed: int, agent: ChatModel) -> list[dict]:
+    """The rows of attempts at the bundled repair; those that the sandbox made void are left out. SandboxError where none works."""
+    if (why := unavailable()) is not None:
+        raise SandboxError(why)
+    task = repository.load("ledger")
+    seeds = range(seed, seed + number)
+    made = [repository.row(task, await repository.attempt(task, agent, seed=one), agent.model, one) for one in seeds]
+    return [row for row in made if row is not None]
 
 
 def rows(directory: Path, kind: str = "accepted") -> Iterator[dict]:

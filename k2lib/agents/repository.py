@@ -146,3 +146,29 @@ async def attempt(task: RepositoryTask, model: ChatModel, turns: int = 24, seed:
         return Attempt(messages, workspace.files, judged(task, workspace.files))
     except SandboxError:
         return Attempt(messages, workspace.files, Grade(None, None, ("void",) * len(task.cases)))
+
+
+def row(task: RepositoryTask, done: Attempt, agent: str, seed: int) -> dict | None:
+    """The attempt as `Trajectory.row` has it; None if it is void."""
+    if done.grade.passed is None:
+        return None
+    results = [message["content"] for message in done.messages if message["role"] == "tool"]
+    changed = sorted(path for path, text in done.files.items() if task.files.get(path) != text)
+    reasons = [f"hidden case {number}: {why}" for number, why in enumerate(done.grade.why, 1) if why != "right"]
+    checkpoints = [f"hidden case {number} prints what it must" for number in range(1, len(task.cases) + 1)]
+    rubric = {
+        "expected_tools": [EDIT],
+        "report": None,
+        "must_ask": None,
+        "refused": False,
+        "state": [],
+        "checkpoints": checkpoints,
+    }
+    return {
+        "task_id": f"repository-{task.name}-{seed}", "messages": done.messages, "tools": TOOLS, "seed": seed, "difficulty": "repository",
+        "category": "executed", "domain": "repository", "application": task.name, "novelty": "seen", "persona": "plain", "rubric": rubric,
+        "verdict": {"passed": done.grade.passed, "reasons": reasons, "checkpoints": [why == "right" for why in done.grade.why]},
+        "outcomes": ["refused" if text.startswith("error: ") else "success" for text in results],
+        "state": [f"changed {path}" for path in changed], "state_hash": {},
+        "roles": {"agent": agent, "user": "the issue", "tools": "executed: sandbox", "judge": "hidden cases"},
+    }  # fmt: skip

@@ -82,7 +82,10 @@ def _trajectories(step) -> None:
 def _executed(step) -> None:
     step.add_argument("directory", type=Path)
     step.add_argument(
-        "--server", action="append", default=[], help="git, time, sqlite, files, memory or python; all if none is given"
+        "--server",
+        action="append",
+        default=[],
+        help="git, time, sqlite, files, memory or python, all if none is given; or repository, a program to repair, for a model",
     )
     step.add_argument("-n", type=int, default=50, dest="number", help="tasks of each")
     step.add_argument("--seed", type=int, default=0)

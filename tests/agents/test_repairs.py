@@ -6,7 +6,9 @@ import json
 import pytest
 
 from k2lib import sandbox
-from k2lib.agents.repository import EDIT, READ, RUN, Workspace, attempt, judged, load
+from k2lib.agents import production
+from k2lib.agents.repository import EDIT, READ, RUN, Attempt, Workspace, attempt, judged, load
+from k2lib.llm import chat
 from k2lib.llm.protocol import Reply, Usage
 
 works = pytest.mark.skipif(sandbox.unavailable() is not None, reason=str(sandbox.unavailable()))
@@ -110,3 +112,47 @@ def test_where_no_sandbox_works_the_attempt_is_void(monkeypatch):
     monkeypatch.setattr("k2lib.agents.repository.run", fails)
     done, _ = play([TEST])
     assert done.grade.passed is None and set(done.grade.why) == {"void"}
+
+
+@works
+def test_attempts_become_rows_beside_the_other_conversations(tmp_path, monkeypatch):
+    """One that passes, one that leaves the issue as it was; what `k2 synth` exports of them reads like any other row."""
+    agents = iter([Played(MOVED, [(EDIT, SHOWN)], [TEST]), Played([(READ, {"path": "nowhere"})])])
+
+    class Changing(Played):
+        async def complete(self, messages, **settings) -> Reply:
+            if len(messages) == 2:
+                self.now = next(agents)
+            return await self.now.complete(messages, **settings)
+
+    monkeypatch.setattr(production, "open_model", lambda _: Changing())
+    counts = production.make_executed(tmp_path, ["repository"], 2, 5, production.Spoken("played"))
+    assert counts == {"accepted": 1, "rejected": 1}
+    (good,), (bad,) = (list(production.rows(tmp_path, kind)) for kind in production.KINDS)
+    assert good["verdict"] == {"passed": True, "reasons": [], "checkpoints": [True] * len(TASK.cases)}
+    assert good["state"] == ["changed ledger/book.py", "changed ledger/money.py"]
+    assert (
+        bad["outcomes"] == ["refused"]
+        and bad["state"] == []
+        and bad["verdict"]["reasons"][0].startswith("hidden case 1: ")
+    )
+    assert (good["task_id"], bad["task_id"]) == ("repository-ledger-5", "repository-ledger-6")
+    assert good["roles"]["agent"] == "played" and good["roles"]["judge"] == "hidden cases"
+    assert chat.render(good["messages"], good["tools"])
+    again = production.make_executed(tmp_path, ["repository"], 2, 5, production.Spoken("played"))
+    assert again == counts  # not played again: there is no third agent
+
+
+def test_the_scripted_agent_is_not_sent_to_repair(tmp_path):
+    with pytest.raises(ValueError, match="cannot program"):
+        production.make_executed(tmp_path, ["repository"], 1, 0)
+
+
+@works
+def test_a_void_attempt_is_no_row(monkeypatch):
+    monkeypatch.setattr(production.repository, "attempt", void)
+    assert asyncio.run(production.on_repository(2, 0, Played())) == []
+
+
+async def void(task, agent, seed):
+    return Attempt([], task.files, sandbox.Grade(None, None, ("void",)))
