@@ -14,9 +14,9 @@ from k2lib.agents.judge import judge
 from k2lib.agents.servers import PACKAGES, have
 from k2lib.agents.tools import lint
 from k2lib.agents.trials import trials
-from k2lib.evaluate import suite
+from k2lib.evaluate import berkeley, suite
 from k2lib.gym.play import play
-from k2lib.llm import chat
+from k2lib.llm import chat, get
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.sandbox import unavailable
@@ -126,6 +126,29 @@ def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[di
 
     return {
         age: [scores(one, held) for one in progress(found, f"play tasks, {age}", len(found))]
+        for age, (found, held) in models.items()
+    }
+
+
+def leaderboard(profile: Profile, seed: int, progress: Progress) -> dict[str, dict[str, list]] | None:
+    """{"base" | "fine-tuned" | "fine-tuned, enforced": {category: [run][question]}} of the Berkeley leaderboard; None without its data.
+
+    One right call is asked for in `simple_python`, none in `irrelevance`.
+    """
+    if not get.have("bfcl"):
+        return None
+    tuned = [stages.sft(profile, seed, run, progress) for run in range(profile.runs)]
+    models = {"base": ([stages.base(profile, seed, progress)], False), "fine-tuned": (tuned, False)}
+    models |= {"fine-tuned, enforced": (tuned, True)} if importlib.util.find_spec("llguidance") else {}
+    number = profile.agentic.heldout_tasks
+    return {
+        age: {
+            category: [
+                berkeley.of_checkpoint(one.model, one.tokenizer, category, number, enforced=held)
+                for one in progress(found, f"ask the leaderboard's {category}, {age}", len(found))
+            ]
+            for category in berkeley.CATEGORIES
+        }
         for age, (found, held) in models.items()
     }
 

@@ -9,8 +9,14 @@ import itertools
 from pathlib import Path
 
 from k2lib.agents.leaderboard import questions, right
+from k2lib.corpus.tokenizer import Tokenizer
+from k2lib.llm import chat
+from k2lib.llm.local import sample_turns
 from k2lib.llm.protocol import ChatError, ChatModel
+from k2lib.model import K2Model
 
+BATCH = 64  # questions sampled together
+BUDGET = 128  # tokens of an answer
 CATEGORIES = ("simple_python", "irrelevance")
 
 
@@ -36,3 +42,32 @@ async def asked(
     if failed and len(failed) == len(found):
         raise failed[0]
     return list(found)
+
+
+def of_checkpoint(
+    model: K2Model,
+    tokenizer: Tokenizer,
+    category: str,
+    number: int,
+    *,
+    folder: Path | None = None,
+    enforced: bool = False,
+) -> list[bool]:
+    """The same of a checkpoint, many questions at a time; `enforced` lets through valid calls only.
+
+    An answer that does not end within its budget is wrong where a call is asked for, and where none is if it began one.
+    """
+    asks = list(itertools.islice(questions(category, folder), number))
+    prompts = [chat.encode(tokenizer, one.messages, one.tools)[0] for one in asks]
+    room = model.config.max_position_embeddings - BUDGET
+    found = [False] * len(asks)
+    fitting = [place for place, prompt in enumerate(prompts) if len(prompt) <= room]
+    for at in range(0, len(fitting), BATCH):
+        places = fitting[at : at + BATCH]
+        how = {"budgets": [BUDGET] * len(places)}
+        how |= {"tools": [asks[place].tools for place in places]} if enforced else {}
+        turns = sample_turns(model, tokenizer, [prompts[place] for place in places], **how)
+        for place, turn in zip(places, turns, strict=True):
+            calls = turn.parsed.message.get("tool_calls") or []
+            found[place] = not turn.parsed.faults and right(asks[place], calls)
+    return found

@@ -199,3 +199,21 @@ def test_real_tools_are_executed_from_a_cell_too(monkeypatch):
 
     found = asyncio.run(cell())
     assert sft.unavailable() or found["played"]["python"] == [sft.EXECUTED, sft.EXECUTED]
+
+
+def test_the_leaderboard_is_asked_where_its_questions_are(monkeypatch):
+    monkeypatch.setattr(sft.get, "have", lambda _: False)
+    assert sft.leaderboard(SMOKE, 0, silent) is None
+    monkeypatch.setattr(sft.get, "have", lambda _: True)
+    one = type("One", (), {"model": None, "tokenizer": None})
+    monkeypatch.setattr(sft.stages, "base", lambda *_: one)
+    monkeypatch.setattr(sft.stages, "sft", lambda *_: one)
+
+    def asked(model, tokenizer, category, number, enforced):
+        return [category == "irrelevance" or enforced] * number
+
+    monkeypatch.setattr(sft.berkeley, "of_checkpoint", asked)
+    found = sft.leaderboard(SMOKE, 0, silent)
+    count = SMOKE.agentic.heldout_tasks
+    assert found["base"] == {"simple_python": [[False] * count], "irrelevance": [[True] * count]}
+    assert found["fine-tuned, enforced"]["simple_python"] == [[True] * count]
