@@ -33,7 +33,8 @@ def base(profile: Profile, seed: int = 0, progress: Progress = silent) -> Checkp
         how = {"steps": size.steps, "lr_at": decay(size), "progress": progress, "snapshot": state}
         history = train(model, optimizer, batches, description="pre-train", **how)
         optimizer = MuonClip.for_model(model, lr=last.lr, tau=last.qk_clip_tau)
-        told = recital.batches(data.dataset, data.tokenizer, data.words, last.batch_size, last.seq_len, seed)
+        shape = last.batch_size, last.seq_len, last.steps
+        told = recital.batches(data.dataset, data.tokenizer, data.words, *shape, seed)
         later = snapshot("recitals", directory)
         how = {"steps": last.steps, "lr_at": decay(last), "progress": progress, "snapshot": later}
         recited = train(model, optimizer, told, description="learn to look back", **how)

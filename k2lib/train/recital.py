@@ -1,7 +1,7 @@
 """Batches that teach a base model to look back: short sequences of its text, of look-ups, and of cycles of random tokens.
 
-Cycles alone make a model copy (after about a million tokens, suddenly); look-ups then make it find what to copy, in whatever
-form it stands. A short sequence says the same thing often, and little else: in long ones of mixed text it took many times as long.
+Cycles alone make a model copy (after about a million tokens, suddenly), the sooner the shorter the sequences are, since a short one says
+the same thing often and little else. Look-ups then make it find what to copy, in whatever form it stands; they need more room.
 """
 
 import itertools
@@ -17,28 +17,33 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.train.batch import Batch
 
 PERIOD = (3, 24)  # tokens of a cycle
+COPYING = 0.6  # of the steps, before look-ups come
 
 
 def batches(
-    text: PackedDataset, tokenizer: Tokenizer, known: list[str], batch_size: int, seq_len: int, seed: int
+    text: PackedDataset, tokenizer: Tokenizer, known: list[str], batch_size: int, seq_len: int, steps: int, seed: int
 ) -> Callable[[int], Iterator[Batch]]:
-    """`start -> batches from step start on`: a third text, a third look-ups of words that are `known`, the rest cycles.
+    """`start -> batches from step start on`, all of `batch_size` x `seq_len` tokens.
 
-    ValueError for fewer than three sequences a batch.
+    In the first part of the `steps` twice as many sequences of half the length, half of them text and half cycles; then a third
+    text, a third look-ups of words that are `known`, the rest cycles. ValueError for fewer than three sequences a batch.
     """
-    third = batch_size // 3
-    if not third:
+    if batch_size < 3:
         raise ValueError(f"batch_size is {batch_size}; give at least 3, one sequence of each kind")
-
     ids = [i for i in range(tokenizer.vocab_size) if tokenizer.control_name(i) is None]
+    turn, third = round(COPYING * steps), batch_size // 3
 
     def stream(start: int) -> Iterator[Batch]:
-        read = text.batches(third, seq_len, seed=seed, start_step=start)
-        for step, some in zip(itertools.count(start), read, strict=False):
+        brief = text.batches(batch_size, seq_len // 2, seed=seed, start_step=min(start, turn))
+        longer = text.batches(third, seq_len, seed=seed, start_step=max(0, start - turn))
+        for step in itertools.count(start):
             rng = random.Random(f"recital/{seed}/{step}")
             drawn = torch.Generator().manual_seed(rng.getrandbits(48))
-            rows = [some, _look_ups(rng, tokenizer, known, third, seq_len + 1)]
-            rows.append(cycles(batch_size - 2 * third, seq_len + 1, ids, drawn))
+            if step < turn:
+                rows = [next(brief), cycles(batch_size, seq_len // 2 + 1, ids, drawn)]
+            else:
+                told = _look_ups(rng, tokenizer, known, third, seq_len + 1)
+                rows = [next(longer), told, cycles(batch_size - 2 * third, seq_len + 1, ids, drawn)]
             yield Batch.from_sequences(torch.cat(rows))
 
     return stream
