@@ -31,6 +31,16 @@ STYLES = {
 }
 MISUNDERSTANDS = 0.3  # of the users who are asked something
 OFFERED = (3, 4)  # tools of an application
+SYSTEMS = (  # what an agent is told; with the tools that it is given they make it another agent
+    "You are the assistant of {}.",
+    "You work for {}. Do what the user asks, with the tools that you have.",
+    "You help the people who use {}. Ask them for what you are not told.",
+    "{} has made you its agent. Look up what you do not know; never guess.",
+    "You keep the records of {}. If a tool refuses, say so.",
+    "Answer for {}, briefly.",
+    "You are an agent with access to {}. Change nothing that you were not asked to change.",
+    "The user of {} speaks to you. Report what you find, and say when you are done.",
+)
 NOVELTY = ("seen", "tools", "application", "domain")  # what of a held-out task's tools training has not had
 CATEGORIES = 12  # whose applications are trained on, at most
 MOST_MISSES = 5000  # draws in a row without a new task, before there seem to be no more
@@ -216,7 +226,7 @@ def _task(
     return Task(
         id,
         application,
-        f"You are the assistant of {application.name}.",
+        rng.choice(SYSTEMS).format(application.name),
         persona,
         STYLES[persona.style].format(intent.request),
         copy.deepcopy(state),

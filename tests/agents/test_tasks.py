@@ -136,3 +136,15 @@ def test_a_split_that_does_not_exist_is_refused_by_name():
 def test_a_novelty_that_does_not_exist_is_refused_by_name():
     with pytest.raises(ValueError, match="unknown novelty 'new'"):
         tasks.grounds("test", "new")
+
+
+def test_agents_differ_in_what_they_are_told_and_in_their_tools():
+    made = tasks.generate(300, 0)
+    told = {prompt.format(task.application.name) for prompt in tasks.SYSTEMS for task in made}
+    assert {task.system for task in made} <= told
+    used = {
+        prompt for prompt in tasks.SYSTEMS if any(task.system == prompt.format(task.application.name) for task in made)
+    }
+    assert used == set(tasks.SYSTEMS) and len(used) >= 8
+    agents = {(task.system, tuple(task.application.tools)) for task in made}
+    assert len(agents) > 200
