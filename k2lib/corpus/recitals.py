@@ -7,7 +7,7 @@ corpus there is enough of it, in a small one it has to be put there.
 
 Half of the documents are lists that are read again and again. The others are look-ups: pairs of a name and a value, told in
 sentences, as JSON, as names of functions, each time in another order. A word is another token after a space than after a
-quotation mark or an underscore; what is only ever repeated letter by letter teaches nothing about that.
+quotation mark or an underscore; what is only ever repeated token by token teaches nothing about that.
 """
 
 import json

@@ -86,7 +86,7 @@ def untouched(profile: Profile, seed: int, progress: Progress = silent) -> dict:
 def drawn(data: SFTData, kind: str, count: int, found: list[str], seed: int) -> list[dict]:
     """`count` conversations with tools of one kind, and half as many about mathematics and people.
 
-    ValueError if there are fewer than `count`.
+    ValueError if there are fewer than `count`, or if really executed ones are wanted where no sandbox works.
     """
     rng = random.Random(f"arms/{seed}")
     kept = [row for row in data.rows if row["kind"] == "tool use"]
@@ -95,6 +95,10 @@ def drawn(data: SFTData, kind: str, count: int, found: list[str], seed: int) -> 
     wanted = {"executed": 0, "both": count - count // 2}.get(kind, count)
     if len(pool) < wanted:
         raise ValueError(f"{wanted} conversations are wanted and {len(pool)} are there; raise tasks, or lower rows")
+    if wanted < count and not found:
+        raise ValueError(
+            f"{count - wanted} really executed conversations are wanted and no sandbox works here; set up bubblewrap"
+        )
     rows = rng.sample(pool, wanted) + rng.sample(others, min(len(others), count // 2))
     return rows + list(_executed(found, count - wanted, seed))
 

@@ -43,6 +43,8 @@ def test_rows_are_drawn_by_seed_and_refused_when_there_are_too_few():
     with pytest.raises(ValueError, match="50 conversations are wanted and 40 are there"):
         arms.drawn(data(), "kept", 50, [], 0)
     assert len(arms.drawn(data(), "unfiltered", 50, [], 0)) == 75
+    with pytest.raises(ValueError, match="20 really executed conversations are wanted and no sandbox works"):
+        arms.drawn(data(), "executed", 20, [], 0)
 
 
 def test_a_conversation_that_outgrows_the_model_ends_undone(monkeypatch):
