@@ -189,7 +189,8 @@ class Profile:
     notes: NotesSize
     chunks: ChunksSize | None  # None: not at this size
     pretrain: TrainSize
-    recite: TrainSize  # the end of pre-training: short sequences, a third of them text
+    copy: TrainSize  # the end of pre-training: half text, half cycles of random tokens …
+    recite: TrainSize  # … then a third text, the rest look-ups
     routing: RoutingSize
     rates: OptimizerSize  # the grid of learning rates
     tokens: OptimizerSize  # AdamW's tokens and MuonClip's

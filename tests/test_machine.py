@@ -129,6 +129,7 @@ TINY = dataclasses.replace(
     model=profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4),
     corpus=profiles.CorpusSize(20_000, 6, 2, 60, 8, 512, 20, shard_tokens=1 << 14),
     pretrain=profiles.TrainSize(3, 4, 32, 1e-2, 1),
+    copy=profiles.TrainSize(2, 3, 32, 1e-2, 1),
     recite=profiles.TrainSize(2, 3, 32, 1e-2, 1),
     routing=profiles.RoutingSize(2, 2, 16, 1e-2, 1e-2, 1),
     growth=dataclasses.replace(

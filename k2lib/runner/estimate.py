@@ -69,6 +69,7 @@ def work(profile: Profile) -> dict[str, Work]:
         )
         + Work(fixed=14),
         "03_muonclip": training(config, p.pretrain.steps, p.pretrain.batch_size, p.pretrain.seq_len)
+        + training(config, p.copy.steps, p.copy.batch_size, p.copy.seq_len)
         + training(config, p.recite.steps, p.recite.batch_size, p.recite.seq_len)
         + _optimizer(config, p)
         + Work(fixed=30),

@@ -1,10 +1,9 @@
-"""Batches that teach a base model to look back: short sequences of its text, of look-ups, and of cycles of random tokens.
+"""Batches that teach a base model to look back: cycles of random tokens first, then look-ups beside text.
 
-Cycles alone make a model copy (after about a million tokens, suddenly), the sooner the shorter the sequences are, since a short one says
-the same thing often and little else. Look-ups then make it find what to copy, in whatever form it stands; they need more room.
+Cycles make a model copy (after about a million tokens of them, suddenly), the sooner the shorter the sequences are, since a short one
+says the same thing often and little else. Look-ups then make it find what to copy, in whatever form it stands; they need more room.
 """
 
-import itertools
 import random
 from collections.abc import Callable, Iterator
 
@@ -17,34 +16,40 @@ from k2lib.corpus.tokenizer import Tokenizer
 from k2lib.train.batch import Batch
 
 PERIOD = (3, 24)  # tokens of a cycle
-COPYING = 0.6  # of the steps, before look-ups come
 
 
-def batches(
-    text: PackedDataset, tokenizer: Tokenizer, known: list[str], batch_size: int, seq_len: int, steps: int, seed: int
+def copying(
+    text: PackedDataset, tokenizer: Tokenizer, batch_size: int, seq_len: int, seed: int
 ) -> Callable[[int], Iterator[Batch]]:
-    """`start -> batches from step start on`, all of `batch_size` x `seq_len` tokens.
+    """`start -> batches from step start on` of `batch_size` x `seq_len` tokens, half text and half cycles.
 
-    In the first part of the `steps` twice as many sequences of half the length, half of them text and half cycles; then a third
-    text, a third look-ups of words that are `known`, the rest cycles. ValueError for fewer than three sequences a batch.
+    ValueError for fewer than two sequences a batch.
     """
-    if batch_size < 3:
-        raise ValueError(f"batch_size is {batch_size}; give at least 3, one sequence of each kind")
-    ids = [i for i in range(tokenizer.vocab_size) if tokenizer.control_name(i) is None]
-    turn, third = round(COPYING * steps), batch_size // 3
+    if batch_size < 2:
+        raise ValueError(f"batch_size is {batch_size}; give at least 2, one sequence of text and one cycle")
+    ids, half = [i for i in range(tokenizer.vocab_size) if tokenizer.control_name(i) is None], batch_size // 2
 
     def stream(start: int) -> Iterator[Batch]:
-        brief = text.batches(batch_size, seq_len // 2, seed=seed, start_step=min(start, turn))
-        longer = text.batches(third, seq_len, seed=seed, start_step=max(0, start - turn))
-        for step in itertools.count(start):
-            rng = random.Random(f"recital/{seed}/{step}")
-            drawn = torch.Generator().manual_seed(rng.getrandbits(48))
-            if step < turn:
-                rows = [next(brief), cycles(batch_size, seq_len // 2 + 1, ids, drawn)]
-            else:
-                told = _look_ups(rng, tokenizer, known, third, seq_len + 1)
-                rows = [next(longer), told, cycles(batch_size - 2 * third, seq_len + 1, ids, drawn)]
-            yield Batch.from_sequences(torch.cat(rows))
+        for step, read in enumerate(text.batches(half, seq_len, seed=seed, start_step=start), start):
+            drawn = torch.Generator().manual_seed(random.Random(f"copying/{seed}/{step}").getrandbits(48))
+            yield Batch.from_sequences(torch.cat([read, cycles(batch_size - half, seq_len + 1, ids, drawn)]))
+
+    return stream
+
+
+def looking_up(
+    text: PackedDataset, tokenizer: Tokenizer, known: list[str], batch_size: int, seq_len: int, seed: int
+) -> Callable[[int], Iterator[Batch]]:
+    """The same, a third of it text and the rest look-ups of words that are `known`; ValueError for fewer than three sequences."""
+    if batch_size < 3:
+        raise ValueError(f"batch_size is {batch_size}; give at least 3, one sequence of text and two of look-ups")
+    third = batch_size // 3
+
+    def stream(start: int) -> Iterator[Batch]:
+        for step, read in enumerate(text.batches(third, seq_len, seed=seed, start_step=start), start):
+            rng = random.Random(f"looking up/{seed}/{step}")
+            told = _look_ups(rng, tokenizer, known, batch_size - third, seq_len + 1)
+            yield Batch.from_sequences(torch.cat([read, told]))
 
     return stream
 

@@ -32,29 +32,36 @@ def test_a_cycle_says_its_tokens_again_until_the_end():
     assert len(set(periods)) > 15 and max(periods) == 24
 
 
-def test_first_half_of_each_batch_is_cycles_then_a_third_is_each_kind(text, tiny_tokenizer):
-    make = recital.batches(text, tiny_tokenizer, KNOWN, 8, 64, steps=10, seed=3)
-    brief, longer = next(make(5)), next(make(6))
-    assert brief.tokens.shape == (16, 32) and longer.tokens.shape == longer.targets.shape == (8, 64)
-    assert torch.equal(brief.tokens[:8], next(text.batches(8, 32, seed=3, start_step=5))[:, :-1])
-    read, told, cycles = longer.tokens[:2], longer.tokens[2:4], longer.tokens[4:]
-    assert torch.equal(read, next(text.batches(2, 64, seed=3))[:, :-1])
-    assert any(word in tiny_tokenizer.decode(told.flatten().tolist()) for word in KNOWN)
-    drawn = [*cycles.flatten().tolist(), *brief.tokens[8:].flatten().tolist()]
+def test_first_half_is_cycles_then_a_third_text_and_the_rest_look_ups(text, tiny_tokenizer):
+    copied = next(recital.copying(text, tiny_tokenizer, 8, 64, seed=3)(5))
+    recited = next(recital.looking_up(text, tiny_tokenizer, KNOWN, 8, 64, seed=3)(0))
+    assert copied.tokens.shape == recited.tokens.shape == recited.targets.shape == (8, 64)
+    assert torch.equal(copied.tokens[:4], next(text.batches(4, 64, seed=3, start_step=5))[:, :-1])
+    drawn = copied.tokens[4:].flatten().tolist()
     assert all(tiny_tokenizer.control_name(i) is None for i in drawn) and len(set(drawn)) > 50
+    assert all(any(row[-p:] == row[-2 * p : -p] for p in range(3, 25)) for row in copied.tokens[4:].tolist())
+    read, told = recited.tokens[:2], recited.tokens[2:]
+    assert torch.equal(read, next(text.batches(2, 64, seed=3))[:, :-1])
+    for half in told.split(3):
+        assert any(word in tiny_tokenizer.decode(half.flatten().tolist()) for word in KNOWN)
 
 
 def test_a_run_that_was_stopped_reads_on_where_it_was(text, tiny_tokenizer):
-    make = recital.batches(text, tiny_tokenizer, KNOWN, 6, 32, steps=5, seed=0)
-    whole = list(itertools.islice(make(0), 6))
-    for start in (1, 3, 5):
-        for one, again in zip(whole[start:], make(start), strict=False):
-            assert torch.equal(one.tokens, again.tokens) and torch.equal(one.targets, again.targets)
-    assert not torch.equal(whole[0].tokens, whole[1].tokens) and not torch.equal(whole[4].tokens, whole[5].tokens)
-    other = next(recital.batches(text, tiny_tokenizer, KNOWN, 6, 32, steps=5, seed=1)(0))
-    assert not torch.equal(other.tokens, whole[0].tokens)
+    def streams(seed):
+        looked = recital.looking_up(text, tiny_tokenizer, KNOWN, 6, 32, seed)
+        return recital.copying(text, tiny_tokenizer, 6, 32, seed), looked
+
+    for make, other in zip(streams(0), streams(1), strict=True):
+        whole = list(itertools.islice(make(0), 6))
+        for start in (1, 3, 5):
+            for one, again in zip(whole[start:], make(start), strict=False):
+                assert torch.equal(one.tokens, again.tokens) and torch.equal(one.targets, again.targets)
+        assert not torch.equal(whole[0].tokens, whole[1].tokens) and not torch.equal(whole[4].tokens, whole[5].tokens)
+        assert not torch.equal(next(other(0)).tokens, whole[0].tokens)
 
 
 def test_too_small_a_batch_is_refused(text, tiny_tokenizer):
     with pytest.raises(ValueError, match="batch_size is 2; give at least 3"):
-        recital.batches(text, tiny_tokenizer, KNOWN, 2, 32, steps=5, seed=0)
+        recital.looking_up(text, tiny_tokenizer, KNOWN, 2, 32, seed=0)
+    with pytest.raises(ValueError, match="batch_size is 1; give at least 2"):
+        recital.copying(text, tiny_tokenizer, 1, 32, seed=0)
