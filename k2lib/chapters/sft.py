@@ -36,12 +36,15 @@ SEARCHED = 60  # conversations, of which the longest is shown
 
 
 def tools(profile: Profile, seed: int, _progress: Progress) -> dict[str, int]:
-    """{what the evolution of tools makes: how many}; AssertionError if a specification is one that K2 cannot be served."""
+    """{what the evolution of tools makes: how many}, and "real", the leaderboard's where they have been fetched.
+
+    AssertionError if a specification is one that K2 cannot be served.
+    """
     applications = tasks.applications(seed, **profile.agentic.pool)
     faults = [problem for application in applications for spec in application.specs for problem in lint(spec)]
     assert not faults, faults[0]
     specs, _ = distinct(spec for application in applications for spec in application.specs)
-    return tasks.coverage(applications) | {"distinct by their words": len(specs)}
+    return tasks.coverage(applications) | {"distinct by their words": len(specs), "real": len(atlas.real())}
 
 
 def coverage(_profile: Profile, seed: int, _progress: Progress) -> dict[str, list[list[float]]]:
@@ -112,11 +115,6 @@ def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[di
     Whether a task was done, the share of its calls that are valid, and whether each call of a turn that ended is.
     """
     heldout = stages.sft_data(profile, seed, progress).heldout
-    base, runs = [stages.base(profile, seed, progress)], range(profile.runs)
-    tuned = [stages.sft(profile, seed, run, progress) for run in runs]
-    enforced = importlib.util.find_spec("llguidance") is not None
-    models = {"base": (base, False), "fine-tuned": (tuned, False)}
-    models |= {"fine-tuned, enforced": (tuned, True)} if enforced else {}
 
     def scores(checkpoint: Checkpoint, held: bool) -> dict[str, tuple]:
         talks = [group[0] for group in play(checkpoint.model, checkpoint.tokenizer, heldout, enforced=held)]
@@ -126,7 +124,7 @@ def played(profile: Profile, seed: int, progress: Progress) -> dict[str, list[di
 
     return {
         age: [scores(one, held) for one in progress(found, f"play tasks, {age}", len(found))]
-        for age, (found, held) in models.items()
+        for age, (found, held) in _ages(profile, seed, progress).items()
     }
 
 
@@ -137,9 +135,6 @@ def leaderboard(profile: Profile, seed: int, progress: Progress) -> dict[str, di
     """
     if not get.have("bfcl"):
         return None
-    tuned = [stages.sft(profile, seed, run, progress) for run in range(profile.runs)]
-    models = {"base": ([stages.base(profile, seed, progress)], False), "fine-tuned": (tuned, False)}
-    models |= {"fine-tuned, enforced": (tuned, True)} if importlib.util.find_spec("llguidance") else {}
     number = profile.agentic.heldout_tasks
     return {
         age: {
@@ -149,8 +144,16 @@ def leaderboard(profile: Profile, seed: int, progress: Progress) -> dict[str, di
             ]
             for category in berkeley.CATEGORIES
         }
-        for age, (found, held) in models.items()
+        for age, (found, held) in _ages(profile, seed, progress).items()
     }
+
+
+def _ages(profile: Profile, seed: int, progress: Progress) -> dict[str, tuple[list[Checkpoint], bool]]:
+    """{age: its models, and whether their calls are enforced}, the last only where that can be done."""
+    base = [stages.base(profile, seed, progress)]
+    tuned = [stages.sft(profile, seed, run, progress) for run in range(profile.runs)]
+    enforced = {"fine-tuned, enforced": (tuned, True)} if importlib.util.find_spec("llguidance") else {}
+    return {"base": (base, False), "fine-tuned": (tuned, False)} | enforced
 
 
 def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:

@@ -147,12 +147,13 @@ def test_every_tool_has_its_place_on_the_map_and_real_ones_where_they_are_here(m
     monkeypatch.setattr(sft.atlas.get, "have", lambda _: False)
     alone = sft.coverage(SMOKE, 0, silent)
     assert len(alone) == 16 and all(len(place) == 2 for places in alone.values() for place in places)
+    assert sft.tools(SMOKE, 0, silent)["real"] == 0
     specs = [spec for some in sft.atlas.synthetic().values() for spec in some]
     monkeypatch.setattr(sft.atlas.get, "have", lambda _: True)
     monkeypatch.setattr(leaderboard, "tools", lambda: specs[:40])
     found = sft.coverage(SMOKE, 0, silent)
     assert {name: len(found[name]) for name in alone} == {name: len(places) for name, places in alone.items()}
-    assert 20 < len(found["real"]) <= 40
+    assert 20 < len(found["real"]) <= 40 and sft.tools(SMOKE, 0, silent)["real"] == len(found["real"])
 
 
 def test_real_tools_are_played_where_a_sandbox_works(monkeypatch):
