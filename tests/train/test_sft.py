@@ -11,6 +11,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 import torch
+from transformers import DeepseekV3Config, DeepseekV3ForCausalLM
 
 from k2lib import K2Config, K2Model
 from k2lib.agents import trajectories
@@ -142,6 +143,32 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(source, tmp_path
 
 
 @pytest.mark.slow
+def test_a_checkpoint_that_transformers_has_written_is_fine_tuned_and_read_by_transformers(tiny_tokenizer, tmp_path):
+    torch.manual_seed(0)
+    config = DeepseekV3Config(
+        **{name: SMOKE.model[name] for name in SMOKE.model if name != "vocab_size"},
+        vocab_size=tiny_tokenizer.vocab_size,
+        max_position_embeddings=4096,
+        num_key_value_heads=4,
+        first_k_dense_replace=1,
+        n_group=1,
+        topk_group=1,
+        tie_word_embeddings=False,
+    )
+    foreign = DeepseekV3ForCausalLM(config)
+    foreign.save_pretrained(tmp_path / "theirs")
+    tiny_tokenizer.save(tmp_path / "theirs")
+    told = fine_tune(tmp_path / "theirs", ROWS, tmp_path / "ours", QUICK)
+    assert told["validation"]["after"] < told["validation"]["before"]
+    ours = load_checkpoint(tmp_path / "ours").model
+    theirs = DeepseekV3ForCausalLM.from_pretrained(tmp_path / "ours")
+    ids = torch.arange(1, 40)[None]
+    with torch.no_grad():
+        ours, theirs, before = (model(ids) for model in (ours, theirs, foreign))
+    torch.testing.assert_close(ours, theirs.logits, rtol=1e-3, atol=1e-4)
+    assert not torch.allclose(theirs.logits, before.logits, atol=0.1)
+
+
 def test_a_run_with_other_settings_does_not_take_up_what_a_stopped_one_left(source, tmp_path, monkeypatch):
     def stopped(items, _what, _total):
         yield from list(items)[:3]
