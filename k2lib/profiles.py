@@ -180,7 +180,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     LAPTOP,
     name="study",
     corpus=replace(LAPTOP.corpus, recitals=9000),
-    copy=replace(LAPTOP.copy, steps=1000, batch_size=64),
+    copy=replace(LAPTOP.copy, steps=1500, batch_size=64),
     recite=replace(LAPTOP.recite, steps=450, batch_size=32),
     sft=replace(LAPTOP.sft, steps=250),
     ingestion=_INGESTION,
