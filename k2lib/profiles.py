@@ -124,7 +124,7 @@ SMOKE = Profile(
     parallel=ParallelSize(steps=4, batch_size=8, seq_len=64, microbatches=4),
     agentic=AgenticSize(categories=2, children=0, per_domain=2, tasks=800, heldout_tasks=24),
     sft=TrainSize(steps=300, batch_size=4, seq_len=1024, lr=3e-3, warmup=10),
-    arms=_ARMS,
+    arms=None,
     rl=RLSize(
         steps=24,
         prompts=16,
