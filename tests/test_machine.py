@@ -157,7 +157,7 @@ def life(monkeypatch, artifacts: Path) -> dict:
         base.model, torch.randint(0, 512, (2, 17), generator=torch.Generator().manual_seed(0)), k2_policy()
     )
     return {
-        "base": [record["loss"] for part in ("history", "recitals") for record in base.training[part]],
+        "base": [record["loss"] for part in ("history", "copying", "recitals") for record in base.training[part]],
         "sft": [record["loss"] for record in sft.training["history"]],
         "rl": [step["loss"] for step in rl.training["history"]],
         "rewards": [step["reward"] for step in rl.training["history"]],

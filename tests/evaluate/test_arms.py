@@ -1,10 +1,12 @@
 """The arms of fine-tuning: what each is made of, at equal size, and the examination's agent that cannot be broken."""
 
 import asyncio
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from k2lib import profiles, stages
 from k2lib.agents import forms
 from k2lib.llm.protocol import ChatError
 from k2lib.stages import arms
@@ -61,3 +63,39 @@ def test_each_arm_differs_from_the_kept_one_in_one_thing():
     usual = vars(arms.ARMS["kept"])
     differ = {name: [key for key, value in vars(arm).items() if value != usual[key]] for name, arm in arms.ARMS.items()}
     assert differ.pop("kept") == [] and all(len(keys) == 1 for keys in differ.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["with 30% text", "AdamW", "executed"])
+def test_an_arm_is_fine_tuned_and_examined_from_corpus_to_result(monkeypatch, tmp_path, name):
+    monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path))
+    monkeypatch.setattr(arms, "PACKAGES", {})
+    if name == "executed" and not arms.servers():
+        pytest.skip("no sandbox works here")
+    fine_tuned, real = [], arms.fine_tune
+    monkeypatch.setattr(arms, "fine_tune", lambda *given, **how: fine_tuned.append(given) or real(*given, **how))
+    size = dataclasses.replace(
+        profiles.GPU.arms, rows=20, steps=2, batch_size=2, seq_len=1024, warmup=1, asked=4, executed=2
+    )
+    model = profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4)
+    tiny = dataclasses.replace(
+        profiles.SMOKE,
+        model=model,
+        corpus=profiles.CorpusSize(250_000, 6, 2, 60, 8, 512, 20, shard_tokens=1 << 14),
+        pretrain=profiles.TrainSize(2, 4, 32, 1e-2, 1),
+        copy=profiles.TrainSize(2, 3, 32, 1e-2, 1),
+        recite=profiles.TrainSize(2, 3, 32, 1e-2, 1),
+        agentic=profiles.AgenticSize(categories=2, children=0, per_domain=2, tasks=60, heldout_tasks=4),
+        arms=size,
+    )
+    found = stages.arm(tiny, name, 0, 0)
+    (source, rows, _, settings), untouched = fine_tuned[0], stages.untouched(tiny, 0)
+    assert source == stages.base(tiny).dir and (settings.optimizer == "adamw") == (name == "AdamW")
+    assert settings.mix == (0.3 if name == "with 30% text" else 0.0)
+    assert sum(len(row["tools"]) > 0 for row in rows) == 20
+    for result in (found, untouched):
+        assert len(result["done"]) == len(result["valid"]) == len(result["mathematics"]) == 4
+        assert 1 < result["perplexity"] < 2000
+    assert found["perplexity"] != untouched["perplexity"]
+    assert len(found["executed"]) == 2 * len(arms.servers()) and untouched["executed"] == []
+    assert stages.arm(tiny, name, 0, 0) == found and len(fine_tuned) == 1  # the second time from the store

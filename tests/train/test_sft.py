@@ -169,6 +169,7 @@ def test_a_checkpoint_that_transformers_has_written_is_fine_tuned_and_read_by_tr
     assert not torch.allclose(theirs.logits, before.logits, atol=0.1)
 
 
+@pytest.mark.slow
 def test_a_run_with_other_settings_does_not_take_up_what_a_stopped_one_left(source, tmp_path, monkeypatch):
     def stopped(items, _what, _total):
         yield from list(items)[:3]
