@@ -159,17 +159,23 @@ class ArmsSize:
 
 @dataclass(frozen=True)
 class RLSize:
-    steps: int
-    prompts: int  # a step
+    steps: int  # iterations
+    prompts: int  # of an iteration
     samples: int  # K, per prompt
     candidates: int  # problems from which those of moderate difficulty are taken, the development split included
     development: int  # problems of the development split, which chooses the model that is returned
-    check_every: int  # steps between two looks at it
+    check_every: int  # iterations between two looks at it
     lr: float
     tau: float
     temperature: tuple[float, float]  # decays from, to
     ptx_weight: float
     heldout: int
+    epochs: int = 1  # passes over the episodes of an iteration …
+    minibatches: int = 1  # … each in so many updates
+    sampling: str = "uniform"  # of problems; or "curriculum", "prioritised"
+    reset: bool = False  # a new optimizer in every iteration, as in k1.5
+    patience: int = 0  # looks without a better model after which training stops; 0: never
+    allowance: int | None = None  # tokens of an episode in one iteration, after which it pauses; None: it never does
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.rl import k2_policy_loss
-from k2lib.rl.policy import log_probabilities, reward
+from k2lib.rl.policy import Reading, reward
 
 SHOWN, SHOWN_SEED = 4, 1000  # problems on the page: the first ones of the training itself
 TRIED, SAMPLES, UPDATES = 48, 8, 40  # problems among which one is chosen, its samples, steps on them alone
@@ -47,7 +47,8 @@ def one_problem(profile: Profile, seed: int, progress: Progress) -> dict:
     optimizer, ratios = MuonClip.for_model(model.train(), lr=size.lr), []
     start = torch.zeros(SAMPLES)
     for update in progress(range(UPDATES + 1), "follow the objective", UPDATES + 1):
-        logp = log_probabilities(model, group, tokenizer.pad_id)
+        read = Reading.of(model, group, tokenizer.pad_id)
+        logp = read.sums(read.logp)
         if update == 0:
             start = logp.detach()
         ratios.append((logp.detach() - start).tolist())

@@ -1,8 +1,10 @@
-"""Gradients of the K2 objective on played episodes, plus PTX: what one RL step hands to the optimizer (section 3.2.3).
+"""Gradients of the K2 objective on played episodes, plus PTX: what one update hands to the optimizer (section 3.2.3).
 
-π_old is the model as it is now: its log-probabilities are those of this very forward pass, cut off from the gradient, so
-sampling and training cannot disagree through precision. PTX is the usual loss on a few fine-tuning rows.
+π_old is the policy that sampled: its log-probabilities were recorded with the tokens, and stay fixed over the updates of an
+iteration. PTX is the usual loss on a few fine-tuning rows.
 """
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,37 +20,75 @@ OVERLONG = -0.5  # reward of an episode in which a turn was cut at its budget
 PIECE = 4  # problems whose episodes share a forward pass
 
 
+@dataclass(frozen=True)
+class Seen:
+    """Of the episodes of an update, before it changes the model; E of them, N tokens that are trained."""
+
+    loss: float
+    ratio: Tensor  # [E] log π/π_old of what the sampling weights wrote in each
+    target: Tensor  # [E] (r − r̄)/τ, where the objective wants it; 0 for a void one
+    entropy: Tensor  # [N] of the policy at each token, nats
+    apart: Tensor  # [N] |log π − log π_old| of each token
+
+
 def reward(played: Played) -> float | None:
     """The episode's score, or the penalty for one that was cut; None leaves it out of the loss."""
     return OVERLONG if played.truncated else played.score
 
 
-def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, pad: int, ptx: Batch | None) -> float:
-    """Leaves the gradients of a step on [problem][K] episodes in `model`; the policy loss."""
-    where, total = model.embed_tokens.weight.device, 0.0
+def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, pad: int, ptx: Batch | None) -> Seen:
+    """Leaves the gradients of an update on [problem][K] episodes in `model`."""
+    where, parts = model.embed_tokens.weight.device, []
     for piece in pieces(groups):
         episodes = [one for group in piece for one in group]
-        logp = log_probabilities(model, episodes, pad).view(len(piece), -1)  # [problems, K]
+        read, shape = Reading.of(model, episodes, pad), (len(piece), -1)
         known = [reward(one) for one in episodes]
-        valid = torch.tensor([r is not None for r in known], device=where).view_as(logp)
-        rewards = torch.tensor([r or 0.0 for r in known], device=where).view_as(logp)
-        loss = k2_policy_loss(logp, logp.detach(), rewards, size.tau, valid) * len(piece) / len(groups)
+        valid = torch.tensor([r is not None for r in known], device=where).view(shape)
+        rewards = torch.tensor([r or 0.0 for r in known], device=where).view(shape)
+        logp, old = (read.sums(values).view(shape) for values in (read.logp, read.old))
+        loss = k2_policy_loss(logp, old, rewards, size.tau, valid) * len(piece) / len(groups)
         (loss / (2 * size.tau)).backward()  # k1.5's scale: the gradient no longer depends on τ at the start
-        total += loss.item()
+        target = (rewards - (rewards * valid).sum(1, True) / valid.sum(1, True).clamp_min(1)) * valid / size.tau
+        apart = (read.logp.detach() - read.old).abs()
+        parts.append(Seen(loss.item(), (logp.detach() - old).flatten(), target.flatten(), read.entropy, apart))
     if ptx is not None:
         with machine.precision(where):
             (size.ptx_weight * model.loss(*ptx.to(where))).backward()
-    return total
+    joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("ratio", "target", "entropy", "apart"))
+    return Seen(sum(part.loss for part in parts), *joined)
 
 
-def log_probabilities(model: K2Model, episodes: list[Played], pad: int) -> Tensor:
-    """[episodes] log-probability of all that the model wrote in each, the ends of its turns included."""
-    where = model.embed_tokens.weight.device
-    batch = Batch.from_ragged([(one.ids, one.mask) for one in episodes], pad).to(where)
-    # by the targets, which hold a row's last token; where the row is padded, `tokens` ends one before it
-    sequences = torch.cat((batch.tokens[:, :1], batch.targets), dim=1)
-    with machine.precision(where):
-        return model.token_logprobs(sequences, batch.weights.bool()).sum(1)
+@dataclass(frozen=True)
+class Reading:
+    """What a model thinks of the tokens of some episodes that are trained, one episode after another."""
+
+    logp: Tensor  # [N], differentiable
+    old: Tensor  # [N] as the sampling weights thought
+    entropy: Tensor  # [N] nats
+    whose: Tensor  # [N] the number of the episode
+    episodes: int
+
+    @classmethod
+    def of(cls, model: K2Model, episodes: list[Played], pad: int) -> "Reading":
+        where = model.embed_tokens.weight.device
+        batch = Batch.from_ragged([(one.ids, one.trained) for one in episodes], pad).to(where)
+        wanted = batch.weights.bool()
+        with machine.precision(where):
+            log_p = model.lm_head(model.hidden(batch.tokens)[wanted]).float().log_softmax(-1)  # [N, V]
+        counts = [sum(one.trained) for one in episodes]
+        old = [
+            value
+            for one, count in zip(episodes, counts, strict=True)
+            for value in one.logprobs[len(one.logprobs) - count :]
+        ]
+        logp = log_p.gather(-1, batch.targets[wanted][:, None])[:, 0]
+        spread = log_p.detach()
+        entropy = -(spread.exp() * spread).sum(-1)
+        return cls(logp, torch.tensor(old, device=where), entropy, wanted.nonzero()[:, 0], len(episodes))
+
+    def sums(self, values: Tensor) -> Tensor:
+        """[episodes] sums of values [N]."""
+        return torch.zeros(self.episodes, device=values.device).index_add(0, self.whose, values)
 
 
 def pieces(groups: list[list[Played]]) -> list[list[list[Played]]]:

@@ -1,14 +1,14 @@
-"""The RL loop: play, score, one MuonClip step on the K2 objective plus PTX, next problems (section 3.2.3).
+"""The RL loop: play, score, a few MuonClip updates on the K2 objective plus PTX, next problems (section 3.2.3).
 
-Every iteration plays the current model, which is that iteration's π_old, so the log-ratio starts at zero. Sampling
-temperature decays from exploring to exploiting, and the learning rate to a tenth. Some problems are set aside, as a
-development split: every few steps the model is tried on them, and the best one seen, the starting one included, is what
-training returns. Problems are of moderate difficulty: what the starting model always or never solves teaches nothing and
-is left out.
+Every iteration plays the current model, which is that iteration's π_old. Sampling temperature decays from exploring to
+exploiting, and the learning rate to a tenth. Some problems are set aside, as a development split: every few iterations the model
+is tried on them, and the best one seen, the starting one included, is what training returns. Problems are of moderate
+difficulty: what the starting model always or never solves teaches nothing and is left out.
 """
 
+import copy
+import functools
 import itertools
-import random
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 
@@ -21,9 +21,10 @@ from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
 from k2lib.profiles import RLSize
 from k2lib.progress import Progress, silent
-from k2lib.rl.policy import policy_gradients, reward
+from k2lib.rl.curriculum import choose, moderate
+from k2lib.rl.iteration import away, improve, pairs, told
+from k2lib.rl.rollout import Group, collect
 from k2lib.train import Batch, Snapshot
-from k2lib.train.step import update
 
 PROBES = 4  # episodes per problem that estimate its difficulty
 ATTEMPTS = 4  # sampled episodes per held-out problem
@@ -42,9 +43,17 @@ class Success:
 class RLResult:
     before: Success
     after: Success | None = None
-    history: list[dict] = field(default_factory=list)  # per step: reward, success, length, temperature, loss, violation
-    development: list[tuple[int, float]] = field(default_factory=list)  # (steps done, success on the development split)
-    kept: int = 0  # steps after which the returned model stood
+    history: list[dict] = field(
+        default_factory=list
+    )  # per iteration: what `iteration.told` tells, temperature, violation
+    development: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # (iterations done, success on the development split)
+    away: list[tuple[int, float]] = field(
+        default_factory=list
+    )  # (iterations done, KL from the starting model, nats a token)
+    pairs: list[list[float]] = field(default_factory=list)  # of the last iteration's last pass: [(r − r̄)/τ, log-ratio]
+    kept: int = 0  # iterations after which the returned model stood
     candidates: int = 0
     moderate: int = 0  # problems that the filter kept
 
@@ -64,36 +73,48 @@ def train_rl(
     """Train `model` in place and measure success on `heldout` before and after.
 
     The first `size.development` of `problems` are the development split; none of their questions is trained on.
-    If fewer problems of moderate difficulty remain than one step needs, others fill up; `moderate` in the result tells.
-    `ptx(start)` yields the rows of PTX from step `start` on. A killed run goes on from its snapshot.
+    If fewer problems of moderate difficulty remain than one iteration needs, others fill up; `moderate` in the result tells.
+    `ptx(start)` yields the rows of PTX from update `start` on. A killed run goes on from its snapshot. RuntimeError if every
+    episode of an iteration is void: the environment or its check is broken, and the message quotes why.
     """
     development, problems = set_aside(problems, size.development)
-    optimizer = MuonClip.for_model(model, lr=size.lr)
+    start, optimizer = copy.deepcopy(model).eval(), MuonClip.for_model(model, lr=size.lr)
     state = snapshot.load(model, optimizer) if snapshot else {}
     if not state:
         result = RLResult(evaluate(model, tokenizer, heldout), candidates=len(problems))
-        state = {"pool": _pool(model, tokenizer, problems, size, result, seed, progress), "weights": {}}
+        state = _begun(model, tokenizer, problems, size, result, seed, progress)
         _look(model, tokenizer, development, result, state, 0)
     else:
-        saved = state["result"]
-        result = RLResult(**saved | {"before": Success(**saved["before"])})
-    start = len(result.history)
-    order = itertools.islice(_order(state["pool"], seed), start * size.prompts, None)
-    rows = ptx(start) if ptx else itertools.repeat(None)
-    for step in progress(range(start, size.steps), f"RL, seed {seed}", size.steps - start):
-        temperature = temperature_at(step, size.steps, size.temperature)
-        chosen = [problems[i] for i in itertools.islice(order, size.prompts)]
-        how = {"samples": size.samples, "temperature": temperature, "seed": seed * 100_003 + step}
-        groups = play(model, tokenizer, chosen, **how)
-        model.train()
-        loss = policy_gradients(model, groups, size, tokenizer.pad_id, next(rows))
-        observed = update(model, optimizer, schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps))
-        measured = {"temperature": temperature, "loss": loss, "violation": observed.violation}
-        result.history.append(_summary(groups) | measured)
+        kept = state["result"]
+        result = RLResult(**kept | {"before": Success(**kept["before"])})
+    waiting = [Group.restored(kept, problems[kept["number"]], tokenizer) for kept in state["waiting"]]
+    rows, first = ptx(state["updates"]) if ptx else itertools.repeat(None), len(result.history)
+    for step in progress(range(first, size.steps), f"RL, seed {seed}", size.steps - first):
+        temperature, own = temperature_at(step, size.steps, size.temperature), seed * 100_003 + step
+        begin = functools.partial(_begin, problems, tokenizer, size, state, step / max(1, size.steps - 1), seed)
+        how = {"temperature": temperature, "seed": own, "allowance": size.allowance}
+        done, waiting = collect(model, tokenizer, waiting, begin, size.prompts, **how)
+        groups = [group.episodes for group in done if group.fresh]
+        _refuse_void(groups)
+        for group in done:
+            (state["now"][group.number],) = success_rates([group.episodes])
+        record = {"temperature": temperature, "groups": len(groups)}
+        if groups:
+            optimizer = MuonClip.for_model(model, lr=size.lr) if size.reset else optimizer
+            lr = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
+            seen, violation = improve(model, optimizer, groups, size, lr, tokenizer.pad_id, rows, own)
+            state["updates"] += len(seen)
+            record |= told(groups, seen, size.minibatches) | {"violation": violation}
+            result.pairs = pairs(seen, size.minibatches)
+        result.history.append(record)
         if (step + 1) % size.check_every == 0 or step + 1 == size.steps:
             _look(model, tokenizer, development, result, state, step + 1)
+            result.away += [(step + 1, away(start, groups, tokenizer.pad_id))] if groups else []
+            if size.patience and step + 1 - result.kept >= size.patience * size.check_every:
+                break
         if snapshot and snapshot.due:
-            snapshot.save(model, optimizer, state | {"result": asdict(result)})
+            state |= {"waiting": [group.saved() for group in waiting], "result": asdict(result)}
+            snapshot.save(model, optimizer, state)
     model.load_state_dict(state["weights"])
     model.eval()
     result.after = evaluate(model, tokenizer, heldout)
@@ -125,26 +146,35 @@ def attempts(
     return success_rates(play(model, tokenizer, problems, samples=samples, temperature=temperature))
 
 
-def _pool(model, tokenizer, problems, size: RLSize, result: RLResult, seed: int, progress: Progress) -> list[int]:
-    """Numbers of the problems that the model solves sometimes: neither all nor none of a few episodes."""
+def _begun(model, tokenizer, problems, size: RLSize, result: RLResult, seed: int, progress: Progress) -> dict:
+    """The state of a run before its first iteration: which problems are of moderate difficulty, and what a snapshot keeps besides."""
     how = {"samples": PROBES, "temperature": 1.0, "seed": seed, "progress": progress}
     rates = success_rates(play(model, tokenizer, problems, description="judge difficulty", **how))
-    moderate = [i for i, rate in enumerate(rates) if 0 < rate < 1]
-    result.moderate = len(moderate)
-    others = [i for i in range(len(problems)) if i not in set(moderate)]
-    return moderate + others[: max(0, size.prompts - len(moderate))]
+    pool, result.moderate = moderate(rates, size.prompts)
+    return {"pool": pool, "first": rates, "now": list(rates), "drawn": 0, "updates": 0, "waiting": [], "weights": {}}
 
 
-def _order(pool: list[int], seed: int) -> Iterator[int]:
-    """The pool, shuffled anew each time round."""
-    rng = random.Random(f"rl/{seed}")
-    while True:
-        yield from rng.sample(pool, len(pool))
+def _begin(problems, tokenizer, size: RLSize, state: dict, share: float, seed: int, count: int) -> list[Group]:
+    """The next groups of episodes, before their first turn."""
+    known = (state["pool"], state["first"], state["now"])
+    numbers = choose(size.sampling, *known, count, state["drawn"], share, seed)
+    state["drawn"] += len(numbers)
+    return [Group.start(number, problems[number], size.samples, tokenizer) for number in numbers]
+
+
+def _refuse_void(groups: list[list[Played]]) -> None:
+    outcomes = [one.outcome for group in groups for one in group]
+    if outcomes and all(one.status == "void" for one in outcomes):
+        raise RuntimeError(
+            f"all {len(outcomes)} episodes of an iteration are void, the first because: {outcomes[0].why}; mend the environment, "
+            "its check or the sandbox, and give the same command again"
+        )
 
 
 def _look(model, tokenizer, development: list[Problem], result: RLResult, state: dict, steps: int) -> None:
-    """Tries the model on the development split after so many steps; keeps a copy of its weights if it is the best."""
-    rate = _mean(attempts(model, tokenizer, development, DEVELOPMENT_ATTEMPTS, 1.0))
+    """Tries the model on the development split after so many iterations; keeps a copy of its weights if it is the best."""
+    rates = attempts(model, tokenizer, development, DEVELOPMENT_ATTEMPTS, 1.0)
+    rate = sum(rates) / max(1, len(rates))
     if not state["weights"] or rate > max(seen for _, seen in result.development):
         result.kept, state["weights"] = steps, _copy(model)
     result.development.append((steps, rate))
@@ -152,16 +182,3 @@ def _look(model, tokenizer, development: list[Problem], result: RLResult, state:
 
 def _copy(model: K2Model) -> dict[str, Tensor]:
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def _summary(groups: list[list[Played]]) -> dict[str, float]:
-    episodes = [one for group in groups for one in group]
-    return {
-        "reward": _mean([r for r in map(reward, episodes) if r is not None]),
-        "success": _mean([float(one.solved) for one in episodes]),
-        "length": _mean([float(sum(one.mask)) for one in episodes]),
-    }
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / max(1, len(values))

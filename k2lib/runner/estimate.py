@@ -196,9 +196,10 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     looked = PROBES * r.candidates + 2 * (ATTEMPTS + 1) * r.heldout  # before and after
     looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
     answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
-    run = training(config, r.steps, r.prompts * r.samples, ROW) + answers
-    run += training(config, r.steps, PTX, p.sft.seq_len)
-    run += Work(updates=r.steps * r.prompts / PIECE)
+    updates = r.steps * r.epochs * r.minibatches
+    run = training(config, updates, r.prompts * r.samples // r.minibatches, ROW) + answers
+    run += training(config, updates, PTX, p.sft.seq_len)
+    run += Work(updates=r.steps * r.epochs * r.prompts / PIECE)
     return sum((run for _ in range(p.runs)), Work(fixed=8))
 
 

@@ -10,18 +10,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from letters import Letters
 
-from k2lib import K2Config, K2Model, stages
+from k2lib import stages
 from k2lib.agents import tasks
 from k2lib.corpus.split import side
+from k2lib.gym.outcome import Outcome
 from k2lib.gym.play import Played, play
-from k2lib.gym.problem import Question
 from k2lib.llm import chat
+from k2lib.llm.local import Turn
 from k2lib.model.moe import routers
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
-from k2lib.rl.policy import OVERLONG, log_probabilities, policy_gradients, reward
+from k2lib.rl.policy import OVERLONG, Reading, policy_gradients, reward
+from k2lib.rl.rollout import collect
 from k2lib.rl.trainer import Success, set_aside, temperature_at, train_rl
 from k2lib.train import Snapshot
 from k2lib.train.finetune import batches
@@ -77,49 +80,10 @@ def test_the_temperature_decays_from_end_to_end():
     assert [temperature_at(s, 3, (1.0, 0.6)) for s in range(3)] == pytest.approx([1.0, 0.8, 0.6])
 
 
-@pytest.fixture
-def model(tiny_tokenizer):
-    torch.manual_seed(0)
-    return K2Model(
-        K2Config.preset("nano").replace(
-            **SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size, "num_hidden_layers": 2}
-        )
-    )
-
-
-@dataclasses.dataclass(frozen=True)
-class Letters(Question):
-    """A problem whose answer must begin with a given letter, or hold it: learnable from nothing."""
-
-    wanted: str
-    anywhere: bool = False
-    kind, budget = "letters", 24
-
-    @property
-    def asks(self) -> str:
-        return f"say {self.wanted}"
-
-    @property
-    def answer(self) -> str:
-        return self.wanted
-
-    def right(self, answer: str) -> bool:
-        return self.wanted in answer[:40] if self.anywhere else answer.strip().startswith(self.wanted)
-
-
-class Rewarded(Played):
-    """An episode with a reward of our choice."""
-
-    given = 0.0
-
-    @property
-    def score(self) -> float:
-        return self.given
-
-
-def rewarded(played: Played, value: float) -> Rewarded:
-    made = Rewarded(**{f.name: getattr(played, f.name) for f in dataclasses.fields(Played)} | {"truncated": False})
-    made.given = value
+def rewarded(played: Played, value: float) -> Played:
+    """The episode with a reward of our choice."""
+    made = dataclasses.replace(played, truncated=False)
+    made.outcome = Outcome("pass" if value == 1 else "fail", value)
     return made
 
 
@@ -158,8 +122,11 @@ def test_what_is_trained_is_the_probability_of_what_was_sampled_to_the_last_toke
     episodes = [one for group in groups for one in group]
     assert len({len(one.ids) for one in episodes}) > 2 and any(not one.truncated for one in episodes)
     with torch.no_grad():
-        found = log_probabilities(model, episodes, tiny_tokenizer.pad_id)
-    torch.testing.assert_close(found, torch.tensor([sum(one.logprobs) for one in episodes]), atol=1e-3, rtol=1e-4)
+        read = Reading.of(model, episodes, tiny_tokenizer.pad_id)
+    torch.testing.assert_close(
+        read.logp, torch.tensor([p for one in episodes for p in one.logprobs]), atol=1e-3, rtol=1e-4
+    )
+    torch.testing.assert_close(read.sums(read.old), torch.tensor([sum(one.logprobs) for one in episodes]))
 
 
 def test_the_routers_biases_move_and_no_count_is_left(model, tiny_tokenizer):
@@ -180,7 +147,7 @@ def test_the_gradients_in_pieces_are_those_of_the_whole(model, tiny_tokenizer, m
     for piece in (2, 5):
         monkeypatch.setattr("k2lib.rl.policy.PIECE", piece)
         twin = copy.deepcopy(model)
-        loss = policy_gradients(twin, groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
+        loss = policy_gradients(twin, groups, SMOKE.rl, tiny_tokenizer.pad_id, None).loss
         results[piece] = (loss, torch.cat([p.grad.flatten() for p in twin.parameters() if p.grad is not None]))
     assert results[2][0] == pytest.approx(results[5][0], rel=1e-4)
     torch.testing.assert_close(results[2][1], results[5][1], atol=1e-5, rtol=1e-4)
@@ -199,7 +166,7 @@ def test_equal_rewards_leave_the_gradient_of_ptx_alone(model, tiny_tokenizer, mo
     with_ptx = gradients(model)
     model.zero_grad()
     (SMOKE.rl.ptx_weight * model.loss(*row)).backward()
-    torch.testing.assert_close(with_ptx, gradients(model), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(with_ptx, gradients(model), atol=2e-5, rtol=1e-4)  # the decoder rounds otherwise
     assert with_ptx.norm() > 0
 
 
@@ -211,23 +178,22 @@ def test_the_first_gradient_does_not_depend_on_tau(model, tiny_tokenizer, monkey
         model.zero_grad()
         policy_gradients(model, [group], dataclasses.replace(SMOKE.rl, tau=tau), tiny_tokenizer.pad_id, None)
         found.append(gradients(model))
-    torch.testing.assert_close(*found, atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(*found, atol=2e-5, rtol=1e-3)  # the decoder rounds otherwise
 
 
 def test_problems_that_are_always_or_never_solved_are_not_trained_on(model, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr("k2lib.rl.trainer.success_rates", lambda groups: [0.0, 0.5, 1.0, 0.25][: len(groups)])
-    played = []
+    trained = []
 
-    def listening(model, tokenizer, problems, **how):
-        played.append([problem.wanted for problem in problems])
-        return play(model, tokenizer, problems, **how)
+    def listening(*given, **how):
+        done, waiting = collect(*given, **how)
+        trained.append(sorted(group.episodes[0].problem.wanted for group in done))
+        return done, waiting
 
-    monkeypatch.setattr("k2lib.rl.trainer.play", listening)
+    monkeypatch.setattr("k2lib.rl.trainer.collect", listening)
     size = dataclasses.replace(SMOKE.rl, steps=3, prompts=2, samples=2, development=0, check_every=99)
     result = train_rl(model, tiny_tokenizer, [Letters(letter) for letter in "abcd"], [], None, size)
-    trained = [asked for asked in played if len(asked) == 2]
-    assert (result.moderate, len(trained)) == (2, 3)
-    assert all(sorted(asked) == ["b", "d"] for asked in trained)
+    assert (result.moderate, trained) == (2, [["b", "d"]] * 3)
 
 
 def test_held_out_success_is_measured_again_after_training(model, tiny_tokenizer, monkeypatch):
@@ -284,10 +250,19 @@ def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokeniz
     assert not any(torch.equal(a, b) for a, b in zip(seen[3], seen[4], strict=True) if a.ndim == 2)
 
 
-def test_a_killed_run_continues_to_the_same_weights_and_record(model, tiny_tokenizer, tmp_path, monkeypatch):
+VARIANTS = [
+    {},
+    {"epochs": 2, "minibatches": 2, "sampling": "prioritised", "allowance": 9},
+    {"reset": True, "sampling": "curriculum", "tau": 1.0},
+]
+
+
+@pytest.mark.parametrize("changes", VARIANTS)
+def test_a_killed_run_continues_to_the_same_weights_and_record(model, tiny_tokenizer, tmp_path, monkeypatch, changes):
     monkeypatch.setenv("K2_DTYPE", "float32")
     problems = [Letters(letter, anywhere=True) for letter in "abcdefgh"]
     size = dataclasses.replace(SMOKE.rl, steps=4, prompts=2, samples=2, lr=1e-2, development=2, check_every=2)
+    size = dataclasses.replace(size, **changes)
 
     def killed_after(steps):
         def progress(items, description, _total):
@@ -306,6 +281,31 @@ def test_a_killed_run_continues_to_the_same_weights_and_record(model, tiny_token
     resumed, result = run(snapshot)
     assert result == expected and len(result.history) == 4
     assert all(map(torch.equal, whole.state_dict().values(), resumed.state_dict().values()))
+
+
+def test_training_stops_when_the_development_split_has_not_improved_for_long(model, tiny_tokenizer, monkeypatch):
+    rates = iter([0.25, 0.5, 0.5, 0.375, 1.0])
+
+    def attempts(_model, _tokenizer, problems, samples, _temperature):
+        return [next(rates) if samples == 2 else 0.0 for _ in problems]
+
+    monkeypatch.setattr("k2lib.rl.trainer.attempts", attempts)
+    size = dataclasses.replace(SMOKE.rl, steps=9, prompts=2, samples=2, development=1, check_every=1, patience=2)
+    result = train_rl(model, tiny_tokenizer, [Letters(letter) for letter in "abcdef"], [], None, size)
+    assert (result.kept, len(result.history), result.away[-1][0]) == (1, 3, 3)
+
+
+class Broken(Letters):
+    def right(self, answer: str) -> bool:
+        raise ConnectionError("the judge is gone")
+
+
+def test_a_check_that_always_fails_ends_training_and_says_why(model, tiny_tokenizer, monkeypatch):
+    said = Turn([5], [-1.0], True, chat.Parsed({"role": "assistant", "content": "a"}))
+    monkeypatch.setattr("k2lib.gym.play.sample_turns", lambda _model, _tokenizer, prompts, **_: [said] * len(prompts))
+    size = dataclasses.replace(SMOKE.rl, steps=2, prompts=2, samples=2, development=0)
+    with pytest.raises(RuntimeError, match=r"all 4 episodes of an iteration are void.*the judge is gone"):
+        train_rl(model, tiny_tokenizer, [Broken("a"), Broken("b")], [], None, size)
 
 
 def test_the_development_split_is_not_trained_on():
