@@ -9,7 +9,7 @@ for PyTorch.
 import argparse
 import sys
 
-from k2lib.cli import bench, chat, kernel, notebooks, rephrase, serve, sft, synth, tools
+from k2lib.cli import bench, chat, kernel, notebooks, rephrase, rl, serve, sft, synth, tools
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,6 +31,6 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(prog="k2", description="Kimi K2, reproduced in notebooks over one library.")
     top.add_argument("--traceback", action="store_true", help="show the Python traceback of an error")
     groups = top.add_subparsers(dest="command", required=True, metavar="command")
-    for group in (notebooks, rephrase, tools, synth, sft, chat, serve, kernel, bench):
+    for group in (notebooks, rephrase, tools, synth, sft, rl, chat, serve, kernel, bench):
         group.commands(groups)
     return top

@@ -9,7 +9,7 @@ from k2lib.gym.problem import Episode
 @dataclass(frozen=True)
 class Outcome:
     status: str  # "pass", "fail" or "void"
-    score: float  # at most 1, which is a pass
+    score: float  # 1 and more is a pass
     why: str = ""  # it is void
 
 
@@ -21,6 +21,6 @@ def outcome(episode: Episode) -> Outcome:
         return Outcome("void", 0.0, f"{type(error).__name__}: {error}")
     if score is None:
         return Outcome("void", 0.0, "it could not be checked")
-    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score) or score > 1:
-        return Outcome("void", 0.0, f"its score is {score!r}, no number of at most 1")
-    return Outcome("pass" if score == 1 else "fail", float(score))
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        return Outcome("void", 0.0, f"its score is {score!r}, no number")
+    return Outcome("pass" if score >= 1 else "fail", float(score))

@@ -42,9 +42,9 @@ class Played:
     def start(cls, problem: Problem, tokenizer: Tokenizer, corpus_form: bool = False) -> "Played":
         """An episode before its first turn."""
         corpus_form = corpus_form and problem.plain is not None
-        asked = tokenizer.encode(problem.plain) if corpus_form else None
-        ids = asked or chat.encode(tokenizer, problem.messages, problem.tools)[0]
-        return cls(problem, problem.episode(), ids, [False] * len(ids), corpus_form)
+        asked, episode = tokenizer.encode(problem.plain) if corpus_form else None, problem.episode()
+        ids = asked or chat.encode(tokenizer, episode.messages, episode.tools)[0]
+        return cls(problem, episode, ids, [False] * len(ids), corpus_form)
 
     @property
     def over(self) -> bool:

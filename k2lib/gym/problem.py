@@ -18,7 +18,7 @@ class Episode(Protocol):
         """The assistant's turn, and what of it could not be read; tools and user answer, or the episode is over."""
 
     def score(self) -> float | None:
-        """At most 1, which is solved. None where the check itself could not be made: no failure, to be left out."""
+        """1 and more is solved. None where the check itself could not be made: no failure, to be left out."""
 
 
 class Problem(Protocol):

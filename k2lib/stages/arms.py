@@ -47,7 +47,6 @@ ARMS = {
     "executed": Arm(rows="executed"),
     "simulated and executed": Arm(rows="both"),
     "AdamW": Arm(optimizer="adamw"),
-    "with 10% text": Arm(text=0.1),
     "with 30% text": Arm(text=0.3),
 }
 

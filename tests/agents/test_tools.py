@@ -111,7 +111,7 @@ def test_every_damaged_copy_of_good_arguments_is_refused_or_still_satisfies_the_
 
 
 def test_checking_takes_time_linear_in_the_length_of_what_was_written():
-    start = time.perf_counter()
+    start = time.process_time()
     for text in ('{"item": "' + "x" * 19_000, "[" * 19_000, '{"a":' * 4_000, '"\\u0000' * 3_000, "9" * 19_000):
         assert tools.check_call("add_item", text, [ADD])[0] is None
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1

@@ -101,9 +101,9 @@ def test_a_name_of_several_words_is_several_tokens_however_it_is_written():
 
 def test_learning_merges_of_endless_words_takes_linear_time():
     def seconds(n):
-        begun = time.perf_counter()
+        begun = time.process_time()
         Tokenizer.train(["x" * n + " " * n + "#" * n + "\n" * n], 400)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     seconds(2000)
     assert seconds(400_000) < 2000 * max(seconds(2000), 1e-3)

@@ -84,9 +84,9 @@ def test_any_text_is_read_without_an_exception(text):
 @pytest.mark.parametrize("piece", ["7", "1,", "*", "7 ", "answer", "\\boxed{", "'", "and "])
 def test_reading_takes_linear_time(piece):
     def seconds(n):
-        begun = time.perf_counter()
+        begun = time.process_time()
         number((piece * n)[:n])
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     seconds(LONGEST // 10)
     assert seconds(LONGEST) < 60 * max(seconds(LONGEST // 10), 1e-3)

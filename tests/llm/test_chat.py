@@ -134,9 +134,9 @@ def test_hostile_output_gives_a_fault_and_no_exception(text, fault):
 
 def test_parsing_takes_linear_time():
     def seconds(n):
-        begun = time.perf_counter()
+        begun = time.process_time()
         chat.parse("<|tool_calls_section_begin|>" + "<|tool_call_begin|>functions.f:0" * n)
-        return time.perf_counter() - begun
+        return time.process_time() - begun
 
     seconds(2000)
     assert seconds(40_000) < 60 * max(seconds(2000), 1e-3)

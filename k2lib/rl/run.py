@@ -1,0 +1,64 @@
+"""`k2 rl`: any checkpoint of K2's family, on a family of problems or a user's own; a killed run goes on."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from k2lib import machine
+from k2lib.corpus.tokenizer import Tokenizer
+from k2lib.gym.problem import Problem
+from k2lib.model import K2Model
+from k2lib.progress import Progress, silent
+from k2lib.rl.trainer import RLResult, train_rl
+from k2lib.sizes import RLSize
+from k2lib.train import Snapshot, finetune, save_checkpoint
+
+EVERY_SECONDS = 60.0  # between two snapshots
+PTX_SEQUENCES, PTX_LENGTH = 2, 1024  # packed demonstrations in the auxiliary loss of an update
+
+
+def reinforce(
+    source: Path,
+    problems: list[Problem],
+    heldout: list[Problem],
+    output: Path,
+    size: RLSize,
+    *,
+    rows: list[dict] | None = None,
+    seed: int = 0,
+    progress: Progress = silent,
+) -> RLResult:
+    """Trains the checkpoint `source` on problems and writes `output`; its training.json holds what is returned.
+
+    `rows` are conversations, as `k2 sft` reads them, for the PTX loss. The same call goes on where a killed one stopped; its state
+    lies beside the output until then. ValueError for fewer problems than the development split and one iteration need.
+    """
+    if len(problems) < size.development + size.prompts:
+        raise ValueError(
+            f"{len(problems)} problems are fewer than {size.development} of the development split and {size.prompts} of an "
+            "iteration; give more, or ask for less"
+        )
+    model, tokenizer = K2Model.from_pretrained(source, device=machine.device()), Tokenizer.load(source)
+    ptx = None
+    if rows:
+        encoded, _ = finetune.encode_rows(rows, tokenizer, PTX_LENGTH)
+        ptx = finetune.batches(encoded, PTX_SEQUENCES, PTX_LENGTH, tokenizer.pad_id, seed)
+    snapshot = Snapshot(
+        output.with_name(f".{output.name}.{_key(source, problems, size, rows, seed)}.pt"), EVERY_SECONDS
+    )
+    result = train_rl(model, tokenizer, problems, heldout, ptx, size, seed=seed, progress=progress, snapshot=snapshot)
+    told = {"stage": "rl", "seed": seed, "size": asdict(size), "kinds": [one.kind for one in heldout]}
+    save_checkpoint(output, model, tokenizer, told | asdict(result))
+    snapshot.path.unlink(missing_ok=True)
+    return result
+
+
+def _key(source: Path, problems: list[Problem], size: RLSize, rows: list[dict] | None, seed: int) -> str:
+    """Of all that the run depends on, so that another run's state is never taken up."""
+    asked = [[one.kind, one.messages] for one in problems]
+    digest = hashlib.sha256(json.dumps([asdict(size), asked, rows or [], seed], sort_keys=True, default=str).encode())
+    for file in sorted(source.glob("*.safetensors")):
+        with file.open("rb") as handle:
+            digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest()[:12]
