@@ -94,7 +94,16 @@ def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
 
 
 _ARMS = ArmsSize(
-    rows=60, steps=4, batch_size=4, seq_len=1024, warmup=2, muon=2e-3, adamw=1e-3, asked=8, executed=1, seeds=1
+    rows=2500,
+    steps=150,
+    batch_size=8,
+    seq_len=1024,
+    warmup=10,
+    muon=5e-3,
+    adamw=1e-3,
+    asked=100,
+    executed=10,
+    seeds=3,
 )
 
 SMOKE = Profile(
@@ -189,6 +198,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     routing=replace(LAPTOP.routing, seeds=5),
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, steps=300, seeds=16),
+    arms=_ARMS,
     runs=3,
 )
 
@@ -223,7 +233,7 @@ GPU = replace(
     routing=replace(LAPTOP.routing, steps=500, batch_size=32, seq_len=512, lr=2e-3),
     **_optimizer_sizes(replace(_OPTIMIZER, steps=4000, batch_size=32, seq_len=512, warmup=100)),
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
-    arms=replace(_ARMS, rows=8000, steps=500, batch_size=32, warmup=10, asked=100, executed=10, seeds=3),
+    arms=replace(_ARMS, rows=8000, steps=500, batch_size=32, muon=2e-3),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
 )
 
