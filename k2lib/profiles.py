@@ -94,16 +94,7 @@ def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
 
 
 _ARMS = ArmsSize(
-    rows=2500,
-    steps=150,
-    batch_size=8,
-    seq_len=1024,
-    warmup=10,
-    muon=5e-3,
-    adamw=1e-3,
-    asked=100,
-    executed=10,
-    seeds=3,
+    rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3
 )
 
 SMOKE = Profile(

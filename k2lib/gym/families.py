@@ -9,7 +9,10 @@ from k2lib.agents import tasks
 from k2lib.corpus import arithmetic
 from k2lib.gym.environment import BUDGET, Task
 from k2lib.gym.mathematics import Mathematics
+from k2lib.gym.morse import morse
 from k2lib.gym.problem import Problem
+from k2lib.gym.puzzles import reasoning
+from k2lib.gym.tables import tables
 from k2lib.gym.tool_use import ToolUse
 
 
@@ -23,7 +26,7 @@ def tool_use(n: int, seed: int, split: str = "train", **pool: int) -> list[Probl
     return list(map(ToolUse, tasks.generate(n, seed, split, **pool)))
 
 
-FAMILIES = {"mathematics": mathematics, "tool-use": tool_use}
+FAMILIES = {"mathematics": mathematics, "tool-use": tool_use, "puzzles": reasoning, "tables": tables, "morse": morse}
 
 
 def family(name: str) -> Callable[..., list[Problem]]:
