@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+FAMILIES = "mathematics, puzzles, tables, morse, following, faithfulness, coding, safety, tool-use"
+
 
 def commands(groups) -> None:
     command = groups.add_parser(
@@ -12,7 +14,7 @@ def commands(groups) -> None:
     command.add_argument("checkpoint", type=Path, help="a directory in the released layout, fine-tuned by `k2 sft`")
     command.add_argument("output", type=Path, help="the directory to write; a run that was killed goes on")
     command.add_argument(
-        "--family", action="append", default=[], help="of problems, several times for several: mathematics, tool-use"
+        "--family", action="append", default=[], help=f"of problems, several times for several: {FAMILIES}"
     )
     command.add_argument("--rows", type=Path, help="your own tasks: a .jsonl file with a prompt in each row")
     command.add_argument("--environment", metavar="FILE.py:CLASS", help="in which the rows are played, in TRL's form")

@@ -38,7 +38,8 @@ def words(text: str) -> list[str]:
 
 
 def sentences(text: str) -> list[str]:
-    return [one for one in re.findall(r"[^.!?]*\w[^.!?]*[.!?]+", text) if one.strip()]
+    """In linear time: an answer without a full stop must not cost more than one with."""
+    return [one for one in re.split(r"(?<=[.!?])(?![.!?])", text) if words(one) and one[-1] in ".!?"]
 
 
 def paragraphs(text: str) -> list[str]:

@@ -7,11 +7,15 @@ from pathlib import Path
 
 from k2lib.agents import tasks
 from k2lib.corpus import arithmetic
+from k2lib.gym.coding import coding
 from k2lib.gym.environment import BUDGET, Task
+from k2lib.gym.faithful import faithful
+from k2lib.gym.following import following
 from k2lib.gym.mathematics import Mathematics
 from k2lib.gym.morse import morse
 from k2lib.gym.problem import Problem
 from k2lib.gym.puzzles import reasoning
+from k2lib.gym.safety import safety
 from k2lib.gym.tables import tables
 from k2lib.gym.tool_use import ToolUse
 
@@ -26,7 +30,17 @@ def tool_use(n: int, seed: int, split: str = "train", **pool: int) -> list[Probl
     return list(map(ToolUse, tasks.generate(n, seed, split, **pool)))
 
 
-FAMILIES = {"mathematics": mathematics, "tool-use": tool_use, "puzzles": reasoning, "tables": tables, "morse": morse}
+FAMILIES = {
+    "mathematics": mathematics,
+    "puzzles": reasoning,
+    "tables": tables,
+    "morse": morse,
+    "following": following,
+    "faithfulness": faithful,
+    "coding": coding,
+    "safety": safety,
+    "tool-use": tool_use,
+}
 
 
 def family(name: str) -> Callable[..., list[Problem]]:

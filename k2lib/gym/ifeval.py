@@ -94,7 +94,7 @@ PUBLIC = {
     "title": Constraint(
         "Give your text a title in double angular brackets, such as <<title>>.",
         lambda rng: {},
-        lambda text: bool(re.search(r"<<[^<>\n]*\w[^<>\n]*>>", text)),
+        lambda text: any(words(one) for one in re.findall(r"<<([^<>\n]+)>>", text)),
     ),
     "choice": Constraint(
         "Answer with one of these sentences alone: " + " ".join(CHOICES), lambda rng: {}, lambda text: text in CHOICES

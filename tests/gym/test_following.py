@@ -1,10 +1,11 @@
 """Instruction following: every constraint with a text that keeps it and texts that do not, and how one might get around it."""
 
 import random
+import time
 
 import pytest
 
-from k2lib.gym.constraints import TRAINED, WORDS, seen
+from k2lib.gym.constraints import LONGEST, TRAINED, WORDS, seen
 from k2lib.gym.following import Following, following, public
 from k2lib.gym.ifeval import PUBLIC, language
 
@@ -125,3 +126,15 @@ def test_the_languages():
 
 def test_what_is_seen():
     assert seen("a\u200bb") == "ab" and seen("x ``` hidden") == "x" and seen(7) == "" and seen("y <!-- z") == "y"
+
+
+@pytest.mark.parametrize("piece", ["x", "a ", "<<a", "*a", "[a", "P.S. a", "1. ", "a.", "\n\n", "```", "<!--", "a'"])
+def test_every_constraint_is_read_in_linear_time(piece):
+    def seconds(n):
+        text, begun = (piece * n)[:n], time.process_time()
+        for name, (values, *_) in EXAMPLES.items():
+            Following("river", ((name, tuple(values.items())),)).right(text)
+        return time.process_time() - begun
+
+    seconds(100)
+    assert seconds(LONGEST) < 60 * max(seconds(LONGEST // 10), 5e-3)

@@ -83,7 +83,7 @@ def test_rows_with_an_environment_name_its_tools(rows, tmp_path):
     ("arguments", "said"),
     [
         ([], "give either --family or --rows"),
-        (["--family", "chess"], "unknown family 'chess'; choose one of mathematics, tool-use"),
+        (["--family", "chess"], "unknown family 'chess'; choose one of mathematics, puzzles"),
         (["--rows", "{rows}"], "nothing scores this task"),
         (["--rows", "{rows}", "--environment", "{own}:Nobody"], "has no class or function 'Nobody'"),
         (["--rows", "{rows}", "--reward", "nowhere.py:x"], "names no Python file"),
