@@ -170,6 +170,7 @@ class RLSize:
     temperature: tuple[float, float]  # decays from, to
     ptx_weight: float
     heldout: int
+    objective: str = "k2"  # or "reinforce", "grpo", "rejection", to compare
     epochs: int = 1  # passes over the episodes of an iteration …
     minibatches: int = 1  # … each in so many updates
     sampling: str = "uniform"  # of problems; or "curriculum", "prioritised"

@@ -9,6 +9,7 @@ from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.rl import k2_policy_loss
+from k2lib.rl.objective import per_episode
 from k2lib.rl.policy import Reading, reward
 
 SHOWN, SHOWN_SEED = 4, 1000  # problems on the page: the first ones of the training itself
@@ -48,7 +49,7 @@ def one_problem(profile: Profile, seed: int, progress: Progress) -> dict:
     start = torch.zeros(SAMPLES)
     for update in progress(range(UPDATES + 1), "follow the objective", UPDATES + 1):
         read = Reading.of(model, group, tokenizer.pad_id)
-        logp = read.sums(read.logp)
+        logp = per_episode(read.logp, read.whose, SAMPLES)
         if update == 0:
             start = logp.detach()
         ratios.append((logp.detach() - start).tolist())

@@ -13,7 +13,7 @@ from k2lib import machine
 from k2lib.gym.play import Played
 from k2lib.model import K2Model
 from k2lib.profiles import RLSize
-from k2lib.rl.objective import k2_policy_loss
+from k2lib.rl.objective import OBJECTIVES, Scored
 from k2lib.train.batch import Batch
 
 OVERLONG = -0.5  # reward of an episode in which a turn was cut at its budget
@@ -45,12 +45,12 @@ def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, p
         known = [reward(one) for one in episodes]
         valid = torch.tensor([r is not None for r in known], device=where).view(shape)
         rewards = torch.tensor([r or 0.0 for r in known], device=where).view(shape)
-        logp, old = (read.sums(values).view(shape) for values in (read.logp, read.old))
-        loss = k2_policy_loss(logp, old, rewards, size.tau, valid) * len(piece) / len(groups)
-        (loss / (2 * size.tau)).backward()  # k1.5's scale: the gradient no longer depends on τ at the start
-        target = (rewards - (rewards * valid).sum(1, True) / valid.sum(1, True).clamp_min(1)) * valid / size.tau
-        apart = (read.logp.detach() - read.old).abs()
-        parts.append(Seen(loss.item(), (logp.detach() - old).flatten(), target.flatten(), read.entropy, apart))
+        scored = Scored(read.logp, read.old, read.whose, rewards, valid)
+        loss = OBJECTIVES[size.objective](scored, size.tau) * len(piece) / len(groups)
+        loss.backward()
+        ratio = scored.sums(read.logp.detach() - read.old)
+        target, apart = scored.advantages() / size.tau, (read.logp.detach() - read.old).abs()
+        parts.append(Seen(loss.item(), ratio.flatten(), target.flatten(), read.entropy, apart))
     if ptx is not None:
         with machine.precision(where):
             (size.ptx_weight * model.loss(*ptx.to(where))).backward()
@@ -66,7 +66,6 @@ class Reading:
     old: Tensor  # [N] as the sampling weights thought
     entropy: Tensor  # [N] nats
     whose: Tensor  # [N] the number of the episode
-    episodes: int
 
     @classmethod
     def of(cls, model: K2Model, episodes: list[Played], pad: int) -> "Reading":
@@ -84,11 +83,7 @@ class Reading:
         logp = log_p.gather(-1, batch.targets[wanted][:, None])[:, 0]
         spread = log_p.detach()
         entropy = -(spread.exp() * spread).sum(-1)
-        return cls(logp, torch.tensor(old, device=where), entropy, wanted.nonzero()[:, 0], len(episodes))
-
-    def sums(self, values: Tensor) -> Tensor:
-        """[episodes] sums of values [N]."""
-        return torch.zeros(self.episodes, device=values.device).index_add(0, self.whose, values)
+        return cls(logp, torch.tensor(old, device=where), entropy, wanted.nonzero()[:, 0])
 
 
 def pieces(groups: list[list[Played]]) -> list[list[list[Played]]]:

@@ -23,6 +23,7 @@ from k2lib.model.moe import routers
 from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
+from k2lib.rl.objective import per_episode
 from k2lib.rl.policy import OVERLONG, Reading, policy_gradients, reward
 from k2lib.rl.rollout import collect
 from k2lib.rl.trainer import Success, set_aside, temperature_at, train_rl
@@ -126,7 +127,8 @@ def test_what_is_trained_is_the_probability_of_what_was_sampled_to_the_last_toke
     torch.testing.assert_close(
         read.logp, torch.tensor([p for one in episodes for p in one.logprobs]), atol=1e-3, rtol=1e-4
     )
-    torch.testing.assert_close(read.sums(read.old), torch.tensor([sum(one.logprobs) for one in episodes]))
+    sums = per_episode(read.old, read.whose, len(episodes))
+    torch.testing.assert_close(sums, torch.tensor([sum(one.logprobs) for one in episodes]))
 
 
 def test_the_routers_biases_move_and_no_count_is_left(model, tiny_tokenizer):
