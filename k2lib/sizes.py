@@ -173,6 +173,8 @@ class RLSize:
     objective: str = "k2"  # or "reinforce", "grpo", "rejection", to compare
     epochs: int = 1  # passes over the episodes of an iteration …
     minibatches: int = 1  # … each in so many updates
+    overlong: float = -0.5  # reward of an episode that was cut at its budget
+    moderate: bool = True  # leave out what the starting model always or never solves
     sampling: str = "uniform"  # of problems; or "curriculum", "prioritised"
     reset: bool = False  # a new optimizer in every iteration, as in k1.5
     patience: int = 0  # looks without a better model after which training stops; 0: never

@@ -47,11 +47,11 @@ def parts(groups: list, count: int) -> list[list]:
     return [groups[a:b] for a, b in itertools.pairwise(ends)]
 
 
-def told(groups: list[list[Played]], seen: list[Seen], minibatches: int) -> dict[str, float]:
+def told(groups: list[list[Played]], seen: list[Seen], size: RLSize) -> dict[str, float]:
     """What an iteration was like: its episodes as they were sampled, and how far its updates went."""
     episodes = [one for group in groups for one in group]
-    rewards = [r for r in map(reward, episodes) if r is not None]
-    target, ratio = torch.tensor(pairs(seen, minibatches)).T
+    rewards = [r for r in (reward(one, size.overlong) for one in episodes) if r is not None]
+    target, ratio = torch.tensor(pairs(seen, size.minibatches)).T
     return {
         "reward": _mean(rewards),
         "success": _mean([float(one.solved) for one in episodes if one.outcome.status != "void"]),

@@ -31,9 +31,9 @@ class Seen:
     apart: Tensor  # [N] |log π − log π_old| of each token
 
 
-def reward(played: Played) -> float | None:
-    """The episode's score, or the penalty for one that was cut; None leaves it out of the loss."""
-    return OVERLONG if played.truncated else played.score
+def reward(played: Played, overlong: float = OVERLONG) -> float | None:
+    """The episode's score, or that of one that was cut; None leaves it out of the loss."""
+    return overlong if played.truncated else played.score
 
 
 def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, pad: int, ptx: Batch | None) -> Seen:
@@ -42,7 +42,7 @@ def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, p
     for piece in pieces(groups):
         episodes = [one for group in piece for one in group]
         read, shape = Reading.of(model, episodes, pad), (len(piece), -1)
-        known = [reward(one) for one in episodes]
+        known = [reward(one, size.overlong) for one in episodes]
         valid = torch.tensor([r is not None for r in known], device=where).view(shape)
         rewards = torch.tensor([r or 0.0 for r in known], device=where).view(shape)
         scored = Scored(read.logp, read.old, read.whose, rewards, valid)

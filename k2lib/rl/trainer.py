@@ -104,7 +104,7 @@ def train_rl(
             lr = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
             seen, violation = improve(model, optimizer, groups, size, lr, tokenizer.pad_id, rows, own)
             state["updates"] += len(seen)
-            record |= told(groups, seen, size.minibatches) | {"violation": violation}
+            record |= told(groups, seen, size) | {"violation": violation}
             result.pairs = pairs(seen, size.minibatches)
         result.history.append(record)
         if (step + 1) % size.check_every == 0 or step + 1 == size.steps:
@@ -151,6 +151,7 @@ def _begun(model, tokenizer, problems, size: RLSize, result: RLResult, seed: int
     how = {"samples": PROBES, "temperature": 1.0, "seed": seed, "progress": progress}
     rates = success_rates(play(model, tokenizer, problems, description="judge difficulty", **how))
     pool, result.moderate = moderate(rates, size.prompts)
+    pool = pool if size.moderate else list(range(len(problems)))
     return {"pool": pool, "first": rates, "now": list(rates), "drawn": 0, "updates": 0, "waiting": [], "weights": {}}
 
 

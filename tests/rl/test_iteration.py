@@ -47,7 +47,7 @@ def test_the_pull_ends_where_the_log_ratio_is_the_advantage_over_tau(model, tiny
     for tau in (2.0, 0.01):
         twin = copy.deepcopy(model)
         seen = trained(twin, tiny_tokenizer, groups, lr=1e-3, epochs=60, tau=tau)
-        reached[tau] = told(groups, seen, 1)
+        reached[tau] = told(groups, seen, SMOKE.rl)
     assert reached[2.0]["pull"] == pytest.approx(1, abs=0.3)
     assert reached[0.01]["drift"] > 5 * reached[2.0]["drift"]
 
@@ -67,7 +67,7 @@ def test_what_an_iteration_tells(model, tiny_tokenizer, groups):
     groups[1][2].outcome = Outcome("void", 0.0, "the server is gone")
     groups[1][3].truncated = True
     seen = trained(model, tiny_tokenizer, groups, minibatches=1)
-    found = told(groups, seen, 1)
+    found = told(groups, seen, SMOKE.rl)
     assert (found["void"], found["cut"], found["success"]) == (1, 1 / 8, pytest.approx(2 / 7))
     assert found["reward"] == pytest.approx((2 - 0.5) / 7)
     uniform = torch.tensor(float(tiny_tokenizer.vocab_size)).log().item()
