@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-FAMILIES = "mathematics, puzzles, tables, morse, following, faithfulness, coding, safety, tool-use"
+FAMILIES = "mathematics, puzzles, tables, morse, following, faithfulness, coding, repairs, safety, tool-use"
 
 
 def commands(groups) -> None:

@@ -75,9 +75,10 @@ class Coding:
         """Hidden inputs with what a right program prints; one of them is empty."""
         rng = random.Random(f"coding/{self.asks}/{self.seed}")
         lists = [[], *([rng.randint(-20, 20) for _ in range(rng.randint(1, 9))] for _ in range(CASES - 1))]
-        return tuple(Case(" ".join(map(str, xs)) + "\n", self._printed(xs)) for xs in lists)
+        return tuple(Case(" ".join(map(str, xs)) + "\n", self.printed(xs)) for xs in lists)
 
-    def _printed(self, xs: list[int]) -> str:
+    def printed(self, xs: list[int]) -> str:
+        """What a right program prints for these numbers."""
         return ENDS[self.end][0](functools.reduce(lambda xs, step: STEPS[step][0](xs), self.steps, xs))
 
     def demonstration(self) -> dict:

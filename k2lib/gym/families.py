@@ -15,6 +15,7 @@ from k2lib.gym.mathematics import Mathematics
 from k2lib.gym.morse import morse
 from k2lib.gym.problem import Problem
 from k2lib.gym.puzzles import reasoning
+from k2lib.gym.repairs import repairs
 from k2lib.gym.safety import safety
 from k2lib.gym.tables import tables
 from k2lib.gym.tool_use import ToolUse
@@ -38,6 +39,7 @@ FAMILIES = {
     "following": following,
     "faithfulness": faithful,
     "coding": coding,
+    "repairs": repairs,
     "safety": safety,
     "tool-use": tool_use,
 }
