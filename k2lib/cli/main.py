@@ -19,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         return options.run(options)
     except KeyboardInterrupt:
         return 130
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ModuleNotFoundError) as error:
         if options.traceback:
             raise
         print(f"k2 {options.command}: {error}", file=sys.stderr)

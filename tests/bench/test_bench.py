@@ -1,17 +1,24 @@
 """Comparisons with peers run, agree with them, and end with one line of JSON."""
 
 import json
+import sys
 from functools import partial
 
 import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from k2lib.bench import decode, kernels, memory, model, optim
+from k2lib.bench import decode, kernels, memory, model, optim, rl
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
+from k2lib.config import K2Config
+from k2lib.corpus import arithmetic
 from k2lib.cuda import fp8, moe, norm
 from k2lib.cuda.kernel import Kernel
+from k2lib.gym.mathematics import Mathematics
+from k2lib.gym.roomy import Roomy
+from k2lib.model import K2Model
+from k2lib.optim import MuonClip
 from k2lib.places import PACKAGE
 from k2lib.profiles import SMOKE
 
@@ -21,8 +28,10 @@ SMALL = SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2}
 @pytest.fixture(autouse=True)
 def small(monkeypatch, artifacts):
     """Sizes that take a second."""
-    for module in (model, decode, memory, optim):
+    for module in (model, decode, memory, optim, rl):
         monkeypatch.setattr(module, "CONFIG", SMALL)
+    for name, value in {"PROMPTS": 2, "SAMPLES": 2, "ANSWER": 6}.items():
+        monkeypatch.setattr(rl, name, value)
     for name, value in {"SEQUENCES": 2, "PROMPT": 8, "NEW": 4}.items():
         monkeypatch.setattr(decode, name, value)
     monkeypatch.setattr(optim, "SQUARE", (3, 32, 32))
@@ -109,3 +118,25 @@ def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):
     assert set(NAMES) == files
     assert main(["bench", "decode", "--compiled"]) == 2
     assert "an option of `k2 bench model`" in capsys.readouterr().err
+
+
+def test_an_iteration_of_rl_is_timed_part_by_part(tiny_tokenizer):
+    small = K2Model(K2Config.preset("nano").replace(**SMALL | {"vocab_size": tiny_tokenizer.vocab_size}))
+    problems = [Roomy(Mathematics(problem), 6) for problem in arithmetic.problems(2, 0)]
+    spent = rl.iteration(small, tiny_tokenizer, problems, MuonClip.for_model(small, lr=1e-4), 0)
+    assert list(spent) == ["rollout", "reward", "train"] and all(seconds > 0 for seconds in spent.values())
+
+
+def test_an_iteration_of_rl_is_timed_beside_trls(monkeypatch):
+    pytest.importorskip("trl")
+    monkeypatch.setattr(rl, "CONFIG", SMALL | {"vocab_size": 400})
+    found = rl.run("float32", rounds=2)
+    assert list(found["seconds"]) == ["k2lib", "TRL GRPOTrainer"]
+    assert all(times["rounds"] == 2 and times["median"] > 0 for times in found["seconds"].values())
+
+
+def test_without_trl_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trl", None)
+    monkeypatch.setattr(rl, "CONFIG", SMALL | {"vocab_size": 400})
+    with pytest.raises(ModuleNotFoundError, match="pip install trl"):
+        rl.run("float32", rounds=1)
