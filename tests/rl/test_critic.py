@@ -1,5 +1,6 @@
 """The critic: ranking from comparisons, no bonus for a place, equal answers, and lessons from what was verified."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -10,7 +11,10 @@ from scipy.optimize import minimize
 from k2lib.gym.outcome import Outcome
 from k2lib.gym.play import Played
 from k2lib.optim import MuonClip
+from k2lib.profiles import SMOKE
+from k2lib.rl import critique
 from k2lib.rl.critic import Pair, agreement, bradley_terry, lessons, preferences, question, ranked, rubrics, told_apart
+from k2lib.rl.policy import reward
 from k2lib.train import finetune
 from k2lib.train.step import backward, update
 
@@ -112,3 +116,36 @@ def test_a_critic_learns_from_lessons_what_it_did_not_know(model, tiny_tokenizer
         update(model, optimizer, 5e-3)
     after = agreement(model, tiny_tokenizer, fresh)
     assert after > 0.9 > before
+
+
+def test_the_critics_ranking_takes_the_place_of_the_truth(model, tiny_tokenizer, monkeypatch):
+    group = [played(tiny_tokenizer, "a", *how) for how in (("x", True), ("y", False), ("x", True), ("z", None))]
+    group.append(dataclasses.replace(played(tiny_tokenizer, "a", "w", False), truncated=True))
+    monkeypatch.setattr(
+        critique, "ranked", lambda _c, _t, prompt, said, _r: [0.9 if one == "x" else 0.2 for one in said]
+    )
+    assert critique.reward_by_critic(model, tiny_tokenizer, [group]) == pytest.approx(0.7)
+    assert [one.score for one in group] == [0.9, 0.2, 0.9, None, 0.0]
+    assert [reward(one) for one in group] == [0.9, 0.2, 0.9, None, -0.5]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("closed", [True, False])
+def test_the_critic_goes_on_learning_only_in_the_closed_loop(model, tiny_tokenizer, monkeypatch, closed):
+    asked, real = [], critique.taught
+
+    def taught(critic, optimizer, tokenizer, groups, updates, lr, seed):
+        asked.append(updates)
+        real(critic, optimizer, tokenizer, groups, updates, lr, seed)
+
+    monkeypatch.setattr(critique, "taught", taught)
+    size = dataclasses.replace(SMOKE.rl, steps=3, prompts=4, samples=4, lr=1e-3)
+    problems = [Letters(letter, anywhere=True) for letter in "abcdefgh"]
+    before = [p.clone() for p in model.parameters()]
+    critic = copy.deepcopy(model)
+    run = critique.train_with_critic(model, critic, tiny_tokenizer, problems[:4], problems[4:], size, closed=closed)
+    assert asked == [critique.SCHOOL] + [1] * 3 * closed
+    assert len(run.verifiable) == len(run.judged) == len(run.reward) == len(run.agreement) == 3
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
+    with pytest.raises(ValueError, match="an iteration needs 2 of each"):
+        critique.train_with_critic(model, critic, tiny_tokenizer, problems[:1], problems, size, closed=closed)
