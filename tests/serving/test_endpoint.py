@@ -64,7 +64,7 @@ def client(url, key="none"):
 class Reciter:
     """An engine whose tokens are characters and whose turn is what the last user message says, after its first word."""
 
-    name, positions, opening = "reciter", 4000, chat.SECTION_BEGIN
+    name, positions, vocabulary, opening = "reciter", 4000, 1 << 20, chat.SECTION_BEGIN
     END = 0
 
     def __init__(self):
