@@ -7,9 +7,10 @@ import functools
 import random
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from k2lib.corpus.split import side
+from k2lib.gym.answered import Answered
 from k2lib.gym.problem import Problem
 from k2lib.sandbox import Case, Limits, grade
 
@@ -93,28 +94,13 @@ class Coding:
             "verdict": {"passed": not reasons, "reasons": reasons},
         }
 
-    def episode(self) -> "Written":
-        return Written(self.messages, self.cases)
+    def episode(self) -> Answered:
+        return Answered(self.messages, self.score)
 
-
-@dataclass
-class Written:
-    """An episode of one answer, which holds a program."""
-
-    messages: list[dict]
-    cases: tuple[Case, ...]
-    tools: list[dict] = field(default_factory=list)
-    over: bool = False
-    faulty: bool = False
-
-    def step(self, message: dict, faults: list[str]) -> None:
-        self.messages.append(message)
-        self.over, self.faulty = True, bool(faults)
-
-    def score(self) -> float | None:
+    def score(self, answer: str) -> float | None:
         """1 if every case is right, 0 if one is not or there is no program; None if the sandbox failed."""
-        code = program(self.messages[-1]["content"])
-        if self.faulty or code is None:
+        code = program(answer)
+        if code is None:
             return 0.0
         passed = grade(code, self.cases, limits=LIMITS).passed
         return None if passed is None else float(passed)

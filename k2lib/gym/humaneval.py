@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import dataclass, field
 
+from k2lib.gym.answered import Answered
 from k2lib.gym.coding import LIMITS, program
 from k2lib.gym.problem import Problem
 from k2lib.sandbox import SandboxError, run
@@ -77,30 +78,13 @@ class HumanEval:
             "verdict": {"passed": passed, "reasons": reasons},
         }
 
-    def episode(self) -> "Function":
-        return Function(self, self.messages)
+    def episode(self) -> Answered:
+        return Answered(self.messages, self.score)
 
-
-@dataclass
-class Function:
-    """An episode of one answer, which holds the function."""
-
-    problem: HumanEval
-    messages: list[dict]
-    tools: list[dict] = field(default_factory=list)
-    over: bool = False
-    faulty: bool = False
-
-    def step(self, message: dict, faults: list[str]) -> None:
-        self.messages.append(message)
-        self.over, self.faulty = True, bool(faults)
-
-    def score(self) -> float:
+    def score(self, answer: str) -> float:
         """1 if every call gives what the reference gives. SandboxError where none works: the episode is void then."""
-        code = program(self.messages[-1]["content"])
-        if self.faulty or code is None:
-            return 0.0
-        return float(passes(self.problem, code))
+        code = program(answer)
+        return 0.0 if code is None else float(passes(self, code))
 
 
 def problems() -> list[Problem]:
