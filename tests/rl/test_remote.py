@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import socket
 import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -10,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import httpx
 import pytest
 import torch
-import uvicorn
 from letters import Letters
+from loopback import served
 
 from k2lib.agents import tasks
 from k2lib.gym.play import play
@@ -21,39 +20,27 @@ from k2lib.llm.protocol import ChatError
 from k2lib.profiles import SMOKE
 from k2lib.rl.policy import policy_gradients
 from k2lib.rl.remote import Endpoint, ids, play_remotely
-from k2lib.serving.app import application
 from k2lib.serving.engine import K2Engine
 from k2lib.train import save_checkpoint
 
-from waiting import until  # isort: skip
-
 
 @pytest.fixture
-def served(model, tiny_tokenizer, tmp_path, monkeypatch):
+def tiny(model, tiny_tokenizer, tmp_path, monkeypatch):
     """(URL, the model behind it): turns end, some early."""
     monkeypatch.setenv("K2_DTYPE", "float32")
     with torch.no_grad():
         model.lm_head.weight[tiny_tokenizer.encode_control(chat.END)] *= 4
     path = save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {})
-    config = uvicorn.Config(application(K2Engine(path, "tiny")), log_level="error")
-    server, listening = uvicorn.Server(config), socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    until(lambda: server.started, "the server")
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1", model
-    finally:
-        server.should_exit = True
-        thread.join()
+    with served(K2Engine(path, "tiny")) as url:
+        yield url, model
 
 
 def endpoint(url, tokenizer, model):
     return Endpoint("tiny", url, tokenizer, model.config.max_position_embeddings)
 
 
-def test_what_an_endpoint_plays_is_what_the_model_plays_and_can_be_trained_on(served, tiny_tokenizer):
-    url, model = served
+def test_what_an_endpoint_plays_is_what_the_model_plays_and_can_be_trained_on(tiny, tiny_tokenizer):
+    url, model = tiny
     problems = [Letters("a"), ToolUse(tasks.generate(1, 0)[0])]
     ((far,), (tools,)) = play_remotely(endpoint(url, tiny_tokenizer, model), problems, temperature=0.0)
     ((near,), (own,)) = play(model, tiny_tokenizer, problems)
@@ -66,8 +53,8 @@ def test_what_an_endpoint_plays_is_what_the_model_plays_and_can_be_trained_on(se
     assert seen.apart.mean() < 1e-3 and len({tuple(one.ids) for one in groups[0]}) > 1
 
 
-def test_ids_go_in_and_come_out(served, tiny_tokenizer):
-    url, model = served
+def test_ids_go_in_and_come_out(tiny, tiny_tokenizer):
+    url, model = tiny
     asked = {"model": "tiny", "prompt": [5, 6, 7], "max_tokens": 4, "temperature": 0, "n": 2}
     told = httpx.post(f"{url}/completions", json=asked).json()
     assert len(told["choices"]) == 2 and told["usage"]["prompt_tokens"] == 3

@@ -1,9 +1,7 @@
 """`k2 serve`: a real server on loopback, asked by two public clients, over our checkpoint, transformers' and one that recites."""
 
-import contextlib
 import json
 import re
-import socket
 import threading
 from collections import Counter
 
@@ -11,8 +9,8 @@ import httpx
 import openai
 import pytest
 import torch
-import uvicorn
 from huggingface_hub import InferenceClient
+from loopback import served
 from waiting import until
 
 from k2lib import K2Config, K2Model
@@ -20,7 +18,6 @@ from k2lib.agents import production
 from k2lib.agents.expert import ScriptedAgent
 from k2lib.llm import OpenAIChat, chat
 from k2lib.profiles import SMOKE
-from k2lib.serving.app import application
 from k2lib.serving.engine import K2Engine, Request, Sampling
 from k2lib.serving.foreign import TransformersEngine
 from k2lib.serving.open import Spoken
@@ -40,21 +37,6 @@ def checkpoint(tiny_tokenizer, tmp_path_factory):
     fields = SMOKE.model | {"vocab_size": tiny_tokenizer.vocab_size, "num_hidden_layers": 2}
     model = K2Model(K2Config.preset("nano").replace(**fields, max_position_embeddings=512)).eval()
     return save_checkpoint(tmp_path_factory.mktemp("serve") / "tiny", model, tiny_tokenizer, {})
-
-
-@contextlib.contextmanager
-def served(engine, **options):
-    config = uvicorn.Config(application(engine, **options), log_level="error")
-    server, listening = uvicorn.Server(config), socket.socket()
-    listening.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    until(lambda: server.started, "the server")
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-    finally:
-        server.should_exit = True
-        thread.join()
 
 
 def client(url, key="none"):
