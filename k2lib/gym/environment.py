@@ -59,8 +59,13 @@ class Task:
         raise NotImplementedError(f"a task of kind {self.kind!r} has no demonstration; it can be played, not imitated")
 
     def episode(self) -> "Run":
-        messages, environment = self.messages, self.make() if self.make else None
-        said = environment.reset(**self.row) if environment else None
+        """A new one. An environment that cannot be made or reset costs this episode alone, which is void."""
+        messages = self.messages
+        try:
+            environment = self.make() if self.make else None
+            said = environment.reset(**self.row) if environment else None
+        except Exception as error:  # the environment's own
+            return Run(self, None, messages, self.tools, len(messages), over=True, failed=error)
         if said is not None:
             messages[-1] = messages[-1] | {"content": messages[-1]["content"] + said}
         return Run(self, environment, messages, self.tools, len(messages))
@@ -77,6 +82,7 @@ class Run:
     start: int  # messages before the model's first
     over: bool = False
     faults: list[str] = field(default_factory=list)
+    failed: Exception | None = None  # why there is no environment
 
     def step(self, message: dict, faults: list[str]) -> None:
         """Executes the calls of a turn; a turn without any ends the episode. A tool that raises answers with its error."""
@@ -105,7 +111,9 @@ class Run:
         return answer if isinstance(answer, str) else json.dumps(answer, default=str)
 
     def score(self) -> float | None:
-        """The sum of what the environment and the reward functions give; None if none of them applies."""
+        """The sum of what the environment and the reward functions give; None if none of them applies. Their errors pass through."""
+        if self.failed is not None:
+            raise self.failed
         found = [waited(self.environment.get_reward())] if hasattr(self.environment, "get_reward") else []
         columns = {key: [value] for key, value in self.task.row.items() if key != "prompt"}
         columns |= {"environments": [self.environment]} if self.environment else {}

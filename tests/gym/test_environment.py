@@ -152,3 +152,12 @@ def test_a_model_plays_in_it(tiny_tokenizer):
     one = Played.start(Task(ROW, Counter), tiny_tokenizer)
     text = tiny_tokenizer.decode(one.ids)
     assert "It stands at 2." in text and '"name":"add"' in text
+
+
+def test_an_environment_that_cannot_be_reset_voids_its_episode(tiny_tokenizer):
+    class Gone(Counter):
+        def reset(self, **_row):
+            raise ConnectionError("no server")
+
+    one = Played.start(Task(ROW, Gone), tiny_tokenizer)
+    assert one.over and one.outcome == Outcome("void", 0.0, "ConnectionError: no server")
