@@ -16,6 +16,7 @@ def commands(groups) -> None:
     command.add_argument(
         "--family", action="append", default=[], help=f"of problems, several times for several: {FAMILIES}"
     )
+    command.add_argument("--level", type=int, help="of difficulty, 0 to 2; all of them if not given")
     command.add_argument("--rows", type=Path, help="your own tasks: a .jsonl file with a prompt in each row")
     command.add_argument("--environment", metavar="FILE.py:CLASS", help="in which the rows are played, in TRL's form")
     command.add_argument(
@@ -69,7 +70,7 @@ def rl(options: argparse.Namespace) -> int:
 
 def _problems(options: argparse.Namespace) -> tuple[list, list]:
     """(to train on, held out); of a user's rows every eighth is held out, at most as many as wanted."""
-    from k2lib.gym.families import family, own, read_rows
+    from k2lib.gym.families import own, problems, read_rows
 
     if bool(options.family) == bool(options.rows):
         raise ValueError("give either --family or --rows")
@@ -77,13 +78,15 @@ def _problems(options: argparse.Namespace) -> tuple[list, list]:
         made = own(read_rows(options.rows), options.environment, options.reward, options.budget)
         heldout = made[::8][: options.heldout]
         return [one for one in made if one not in heldout], heldout
-    shares = [(family(name), len(options.family)) for name in options.family]
-    train = [one for make, count in shares for one in make(options.candidates // count, options.seed + 1000, "train")]
-    heldout = [one for make, count in shares for one in make(options.heldout // count, options.seed, "test")]
-    return _mixed(train, len(shares)), heldout
+    count, level = len(options.family), options.level
+    train, heldout = [], []
+    for name in options.family:
+        train += problems(name, options.candidates // count, options.seed + 1000, "train", level)
+        heldout += problems(name, options.heldout // count, options.seed, "test", level)
+    return _mixed(train, count), heldout
 
 
-def _mixed(problems: list, families: int) -> list:
+def _mixed(every: list, families: int) -> list:
     """In turn of each family, since the first ones are the development split."""
-    length = len(problems) // families
-    return [problems[family * length + place] for place in range(length) for family in range(families)]
+    length = len(every) // families
+    return [every[family * length + place] for place in range(length) for family in range(families)]

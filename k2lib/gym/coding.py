@@ -41,7 +41,7 @@ ENDS: dict[str, tuple[Callable[[list[int]], str], str]] = {
     "print the largest, or none": (lambda xs: str(max(xs)) if xs else "none", "print(max({}, default='none'))"),
 }
 READ = "list(map(int, input().split()))"
-COUNTS = (0, 1, 3)  # steps before the end, by level
+COUNTS = (1, 2, 4)  # steps before the end, by level
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,6 @@ def coding(n: int, seed: int, split: str = "train", level: int | None = None) ->
     while len(found) < n:
         count = COUNTS[len(found) % len(COUNTS) if level is None else level]
         one = Coding(tuple(rng.sample(list(STEPS), count)), rng.choice(list(ENDS)), seed)
-        if side("coding", one.steps, one.end) == split or (count == 0 and split == "train"):
+        if side("coding", one.steps, one.end) == split:
             found.append(one)
     return found

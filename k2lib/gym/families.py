@@ -20,15 +20,28 @@ from k2lib.gym.safety import safety
 from k2lib.gym.tables import tables
 from k2lib.gym.tool_use import ToolUse
 
+LEVELS = 3  # of difficulty in every family
+LARGEST = (8, 20, 60)  # number of a problem of mathematics, by level
+WISHES = (
+    ("one call",),
+    ("withheld", "corrected", "refused"),
+    ("two calls", "look, then act", "condition"),
+)  # of a user, by level
+DRAWN = 12  # tasks for one of a wanted level, at most
 
-def mathematics(n: int, seed: int, split: str = "train", largest: int = arithmetic.LARGEST) -> list[Problem]:
+
+def mathematics(n: int, seed: int, split: str = "train", level: int | None = None) -> list[Problem]:
     """Equations and stories with one number as their answer."""
-    return list(map(Mathematics, arithmetic.problems(n, seed, split, largest)))
+    return list(
+        map(Mathematics, arithmetic.problems(n, seed, split, arithmetic.LARGEST if level is None else LARGEST[level]))
+    )
 
 
-def tool_use(n: int, seed: int, split: str = "train", **pool: int) -> list[Problem]:
+def tool_use(n: int, seed: int, split: str = "train", level: int | None = None) -> list[Problem]:
     """Conversations with a simulated user and simulated tools."""
-    return list(map(ToolUse, tasks.generate(n, seed, split, **pool)))
+    drawn = tasks.generate(n if level is None else n * DRAWN, seed, split)
+    wanted = [task for task in drawn if level is None or task.difficulty in WISHES[level]]
+    return list(map(ToolUse, wanted[:n]))
 
 
 FAMILIES = {
@@ -50,6 +63,13 @@ def family(name: str) -> Callable[..., list[Problem]]:
     if name not in FAMILIES:
         raise ValueError(f"unknown family {name!r}; choose one of {', '.join(FAMILIES)}")
     return FAMILIES[name]
+
+
+def problems(name: str, n: int, seed: int, split: str = "train", level: int | None = None) -> list[Problem]:
+    """`n` problems of a family and a split; a level from 0, or all of them. ValueError for a name or a level that there is not."""
+    if level is not None and not 0 <= level < LEVELS:
+        raise ValueError(f"level is {level}; give a whole number from 0 to {LEVELS - 1}")
+    return family(name)(n, seed, split, level=level)
 
 
 def named(place: str) -> Callable:

@@ -64,7 +64,7 @@ def test_the_program_of_an_answer():
 
 
 def test_levels_and_splits():
-    assert [len(one.steps) for one in coding(6, 0)] == [0, 1, 3, 0, 1, 3]
+    assert [len(one.steps) for one in coding(6, 0)] == [1, 2, 4, 1, 2, 4]
     train, test = ({one.asks for one in coding(60, 0, split, level=2)} for split in ("train", "test"))
     assert not train & test
     assert len({case.stdin for case in ONE.cases}) > 4 and ONE.cases[0].stdin == "\n"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from k2lib.cli.rl import FAMILIES as TOLD
-from k2lib.gym.families import FAMILIES, family
+from k2lib.gym.families import FAMILIES, family, problems
 from k2lib.gym.outcome import outcome
 from k2lib.sandbox import unavailable
 
@@ -39,6 +39,17 @@ def test_an_empty_answer_is_no_solution_and_most_demonstrations_are(name):
             assert outcome(episode).score < 1 or (name == "safety" and one.asked == one.closed)
     passed = sum(one.demonstration()["verdict"]["passed"] for one in some)
     assert passed >= (4 if name == "following" else 8)  # no text of the kit keeps several constraints at once
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_family_has_levels(name):
+    if name == "puzzles":
+        pytest.importorskip("reasoning_gym")
+    easy, hard = (problems(name, 8, 0, "train", level) for level in (0, 2))
+    assert len(easy) == len(hard) == 8 and [one.messages for one in easy] != [one.messages for one in hard]
+    assert all(len(problems(name, 4, 0, "test", level)) == 4 for level in (None, 0, 1, 2))
+    with pytest.raises(ValueError, match="level is 3; give a whole number from 0 to 2"):
+        problems(name, 1, 0, "train", 3)
 
 
 def test_the_command_line_tells_of_every_family():
