@@ -29,7 +29,7 @@ def test_every_arm_changes_one_setting_and_none_the_number_of_episodes():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["K2", "GRPO", "without PTX", "every problem"])
+@pytest.mark.parametrize("name", ["GRPO", "without PTX"])
 def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
     monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path))
     monkeypatch.setattr(rl_arms, "SAMPLES", 4)
