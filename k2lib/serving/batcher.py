@@ -23,7 +23,6 @@ class Heard:
 class Ended:
     finish: str  # "stop" | "length"
     error: Exception | None = None
-    last: Heard | None = None  # the token that ended the turn; it is no part of the text
 
 
 @dataclass
@@ -98,7 +97,7 @@ class Batcher:
             if job.enough or job.ended:
                 return True
             if self.engine.ends(token):
-                job.tell(Ended("stop", last=Heard(token, logprob)))
+                job.tell(Ended("stop"))
                 return True
             job.count += 1
             job.tell(Heard(token, logprob))
