@@ -183,4 +183,5 @@ def test_a_models_whole_life_takes_place_on_the_chosen_device(monkeypatch, tmp_p
     with second_device():
         there = life(monkeypatch, tmp_path / "there")
     assert (here.pop("device"), there.pop("device")) == ({False}, {True})
-    assert there == {name: pytest.approx(numbers, rel=1e-5) for name, numbers in here.items()}
+    close = dict.fromkeys(here, 1e-5) | {"rl": 1e-4}  # whose loss holds what decoding and training round otherwise
+    assert there == {name: pytest.approx(numbers, rel=close[name]) for name, numbers in here.items()}
