@@ -40,20 +40,19 @@ HOSTILE = [
 ]
 
 
-def of(name, wanted, level=0):
-    """A question of a puzzle with these given numbers."""
-    return next(one for one in reasoning(400, 0, "train", [name], level) if wanted(one._entry["metadata"]))
-
-
 def test_the_24_game_wants_the_given_numbers_once_and_exactly_24():
-    one = of("24 game", lambda told: sorted(told["numbers"]) == sorted(told["numbers"]))
-    a, b, c, d = one._entry["metadata"]["numbers"]
+    """The library's own scorer takes any four numbers of the range, and cuts 24.5 to 24."""
+    one = reasoning(1, 0, "train", ["24 game"], 0)[0]
+    given = sorted(one._entry["metadata"]["numbers"])
     assert one.right(one.answer) and one.right(f"({one.answer})")
-    scorer = "the library's own scorer takes any four numbers of the range, and 24.5"
-    for cheat in ("4*3*2*1", "1*2*3*4", "4*4+4+4", "(4+2)*4*1", "4*3*2*1+0/5", f"{a}+{b}+{c}+{d}+0", "8*3"):
-        if sorted(map(int, filter(str.isdigit, cheat))) != sorted((a, b, c, d)):
-            assert not one.right(cheat), scorer
-    assert not one.right(one.answer.replace("*", "**")) and not one.right(one.answer + "+0")
+    cheats = [
+        text
+        for text in ("4*3*2*1", "4*4+4+4", "(4+2)*4*1", "3*4*2*1", "8*3")
+        if sorted(re.findall(r"\d", text)) != list(map(str, given))
+    ]
+    assert len(cheats) >= 3 and not any(map(one.right, cheats))
+    assert not one.right(one.answer.replace("*", "**"))
+    assert not one.right(one.answer + "+0") and not one.right("+".join(map(str, given)) + "+0.5")
 
 
 def test_countdown_uses_every_number_once():
