@@ -1,4 +1,4 @@
-"""The endpoint: /v1/chat/completions, whole or as a stream, and /v1/models, over one checkpoint."""
+"""The endpoint: /v1/chat/completions, whole or as a stream, /v1/completions by token ids, and /v1/models, over one checkpoint."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from k2lib.serving import wire
-from k2lib.serving.batcher import Batcher
+from k2lib.serving.batcher import Batcher, Ended
 from k2lib.serving.engine import Engine, Request
 from k2lib.serving.turn import Turn
 from k2lib.serving.wire import Asked, Refused
@@ -41,6 +41,27 @@ def application(engine: Engine, *, batch: int = 16, key: str = "") -> Starlette:
         choices = [_choice(asked, place, turn) for place, turn in enumerate(turns)]
         return JSONResponse(wire.head("chat.completion", engine.name, identity) | {"choices": choices, "usage": used})
 
+    async def by_ids(request: WebRequest) -> Response:
+        _authorized(request, key)
+        asked = wire.read_ids(await _body(request), engine.name, engine.vocabulary)
+        if (room := engine.positions - len(asked.prompt)) < asked.max_tokens:
+            raise Refused(f"{asked.max_tokens} tokens are asked for and there is room for {room}", field="max_tokens")
+        seed = secrets.randbelow(1 << 40) if asked.seed is None else asked.seed % (1 << 40)
+        requests = [Request(asked.prompt, asked.max_tokens, asked.sampling, seed + i) for i in range(asked.choices)]
+        said = await asyncio.gather(*(_ids(batcher, one) for one in requests))
+        choices = [
+            {
+                "index": i,
+                "text": engine.text(tokens),
+                "finish_reason": finish,
+                "logprobs": wire.token_ids(tokens, values),
+            }
+            for i, (tokens, values, finish) in enumerate(said)
+        ]
+        used = wire.usage(len(asked.prompt), sum(len(tokens) for tokens, _, _ in said))
+        head = wire.head("text_completion", engine.name, f"cmpl-{secrets.token_hex(12)}")
+        return JSONResponse(head | {"choices": choices, "usage": used})
+
     @asynccontextmanager
     async def lifespan(_app: Starlette):
         yield
@@ -49,6 +70,7 @@ def application(engine: Engine, *, batch: int = 16, key: str = "") -> Starlette:
     routes = [
         Route("/v1/models", models),
         Route("/v1/chat/completions", completions, methods=["POST"]),
+        Route("/v1/completions", by_ids, methods=["POST"]),
         Route("/health", lambda _request: Response("ok")),
     ]
     return Starlette(routes=routes, exception_handlers={Refused: _refuse}, lifespan=lifespan)
@@ -105,6 +127,21 @@ async def _whole(batcher: Batcher, asked: Asked, request: Request) -> Turn:
     if turn.error is not None:
         raise Refused(f"the model failed: {turn.error}", 500)
     return turn
+
+
+async def _ids(batcher: Batcher, request: Request) -> tuple[list[int], list[float], str]:
+    """(tokens with the one that ended them, their log-probabilities, "stop" or "length"). Refused if the model failed."""
+    heard, finish = [], ""
+    async with aclosing(batcher.listen(request)) as events:
+        async for event in events:
+            if isinstance(event, Ended):
+                if event.error is not None:
+                    raise Refused(f"the model failed: {event.error}", 500)
+                heard += [event.last] if event.last else []
+                finish = event.finish
+            else:
+                heard.append(event)
+    return [one.token for one in heard], [one.logprob for one in heard], finish
 
 
 def _choice(asked: Asked, place: int, turn: Turn) -> dict:

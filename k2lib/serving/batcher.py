@@ -23,6 +23,7 @@ class Heard:
 class Ended:
     finish: str  # "stop" | "length"
     error: Exception | None = None
+    last: Heard | None = None  # the token that ended the turn; it is no part of the text
 
 
 @dataclass
@@ -97,7 +98,7 @@ class Batcher:
             if job.enough or job.ended:
                 return True
             if self.engine.ends(token):
-                job.tell(Ended("stop"))
+                job.tell(Ended("stop", last=Heard(token, logprob)))
                 return True
             job.count += 1
             job.tell(Heard(token, logprob))

@@ -31,6 +31,7 @@ class Request:
 class Engine(Protocol):
     name: str
     positions: int  # of prompt and answer together
+    vocabulary: int  # token ids
     opening: str  # the text that begins a call, if a call begins with text; else ""
 
     def prompt(self, messages: list[dict], tools: list[dict]) -> list[int]:
@@ -61,6 +62,7 @@ class K2Engine:
         self.name = name
         self._model, self._tokenizer = load(directory)
         self.positions, self.opening = self._model.config.max_position_embeddings, ""
+        self.vocabulary = self._model.config.vocab_size
         self._ends = {self._tokenizer.encode_control(chat.END), self._tokenizer.eos_id}
 
     def prompt(self, messages: list[dict], tools: list[dict]) -> list[int]:

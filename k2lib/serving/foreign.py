@@ -37,6 +37,7 @@ class TransformersEngine:
             raise ValueError(f"{directory} has no chat template; add a chat_template.jinja")
         self.name, self._model = name, model.to(machine.device()).eval()
         self.positions, self.opening = model.config.max_position_embeddings, "<tool_call>"
+        self.vocabulary = model.config.vocab_size
         ends = model.generation_config.eos_token_id
         self._ends = {self._tokenizer.eos_token_id, *(ends if isinstance(ends, list) else [ends])} - {None}
         self._special = set(self._tokenizer.all_special_ids)

@@ -67,6 +67,37 @@ def read(body: object, name: str) -> Asked:
     )
 
 
+@dataclass(frozen=True)
+class AskedIds:
+    """A request by token ids, which is answered by token ids: nothing is rendered or tokenized on the way."""
+
+    prompt: tuple[int, ...]
+    sampling: Sampling
+    max_tokens: int
+    seed: int | None
+    choices: int
+
+
+def read_ids(body: object, name: str, vocabulary: int) -> AskedIds:
+    """A request for a plain completion. Refused for a prompt that is no list of token ids, and for what else is none."""
+    if not isinstance(body, dict):
+        raise Refused("the body is no JSON object")
+    if body.get("model") not in (name, None, ""):
+        raise Refused(f"there is no model {body['model']!r} here; this endpoint serves {name!r}", 404, "model")
+    prompt = body.get("prompt")
+    if not isinstance(prompt, list) or not prompt or not all(type(i) is int and 0 <= i < vocabulary for i in prompt):
+        raise Refused(
+            f"prompt is no list of token ids below {vocabulary}; texts go to /v1/chat/completions", field="prompt"
+        )
+    return AskedIds(
+        tuple(prompt),
+        Sampling(_number(body, "temperature", 1.0, 0.0, 2.0), _number(body, "top_p", 1.0, 1e-6, 1.0)),
+        _whole(body, "max_tokens", 16, 1, 1 << 20),
+        None if body.get("seed") is None else _whole(body, "seed", 0, -(1 << 63), (1 << 63) - 1),
+        _whole(body, "n", 1, 1, MOST_CHOICES),
+    )
+
+
 def _number(body: dict, field: str, default: float, low: float, high: float) -> float:
     value = default if body.get(field) is None else body[field]
     if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
@@ -100,3 +131,13 @@ def logprobs(said: list[tuple[str, float]]) -> dict:
     """Of each token: its text, and the natural logarithm of its probability at temperature 1."""
     told = [{"token": text, "logprob": value, "bytes": list(text.encode()), "top_logprobs": []} for text, value in said]
     return {"content": told, "refusal": None}
+
+
+def token_ids(tokens: list[int], values: list[float]) -> dict:
+    """The log-probabilities of a plain completion, its tokens by their ids, as vLLM writes them when asked to."""
+    return {
+        "tokens": [f"token_id:{token}" for token in tokens],
+        "token_logprobs": values,
+        "top_logprobs": None,
+        "text_offset": [],
+    }

@@ -1,0 +1,123 @@
+"""Rollouts by an endpoint: `k2 serve` over a checkpoint, one that tells texts in place of ids, and one that is gone."""
+
+import contextlib
+import json
+import threading
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import httpx
+import pytest
+import torch
+from letters import Letters
+from loopback import served
+
+from k2lib.agents import tasks
+from k2lib.gym.play import play
+from k2lib.gym.tool_use import ToolUse
+from k2lib.llm import chat
+from k2lib.llm.protocol import ChatError
+from k2lib.profiles import SMOKE
+from k2lib.rl.policy import policy_gradients
+from k2lib.rl.remote import Endpoint, ids, play_remotely
+from k2lib.serving.engine import K2Engine
+from k2lib.train import save_checkpoint
+
+
+@pytest.fixture
+def tiny(model, tiny_tokenizer, tmp_path, monkeypatch):
+    """(URL, the model behind it): turns end, some early."""
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    with torch.no_grad():
+        model.lm_head.weight[tiny_tokenizer.encode_control(chat.END)] *= 4
+    path = save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {})
+    with served(K2Engine(path, "tiny")) as url:
+        yield url, model
+
+
+def endpoint(url, tokenizer, model):
+    return Endpoint("tiny", url, tokenizer, model.config.max_position_embeddings)
+
+
+def test_what_an_endpoint_plays_is_what_the_model_plays_and_can_be_trained_on(tiny, tiny_tokenizer):
+    url, model = tiny
+    problems = [Letters("a"), ToolUse(tasks.generate(1, 0)[0])]
+    ((far,), (tools,)) = play_remotely(endpoint(url, tiny_tokenizer, model), problems, temperature=0.0)
+    ((near,), (own,)) = play(model, tiny_tokenizer, problems)
+    assert (far.ids, far.mask, far.truncated) == (near.ids, near.mask, near.truncated)
+    assert (tools.ids, tools.turns) == (own.ids, own.turns)
+    torch.testing.assert_close(torch.tensor(far.logprobs), torch.tensor(near.logprobs), atol=1e-4, rtol=1e-3)
+    groups = play_remotely(endpoint(url, tiny_tokenizer, model), problems, samples=6, seed=3)
+    assert any(one.ids[-1] == tiny_tokenizer.encode_control(chat.END) for one in groups[0])
+    seen = policy_gradients(model, groups, SMOKE.rl, tiny_tokenizer.pad_id, None)
+    assert seen.apart.mean() < 1e-3 and len({tuple(one.ids) for one in groups[0]}) > 1
+
+
+def test_ids_go_in_and_come_out(tiny, tiny_tokenizer):
+    url, model = tiny
+    asked = {"model": "tiny", "prompt": [5, 6, 7], "max_tokens": 4, "temperature": 0, "n": 2}
+    told = httpx.post(f"{url}/completions", json=asked).json()
+    assert len(told["choices"]) == 2 and told["usage"]["prompt_tokens"] == 3
+    first = told["choices"][0]
+    assert len(ids(first["logprobs"]["tokens"])) == len(first["logprobs"]["token_logprobs"]) <= 4
+    for wrong in (
+        {"prompt": "text"},
+        {"prompt": []},
+        {"prompt": [model.config.vocab_size]},
+        {"prompt": [True]},
+        {"max_tokens": 1 << 19},
+    ):
+        answer = httpx.post(f"{url}/completions", json=asked | wrong)
+        assert answer.status_code == 400 and answer.json()["error"]["param"] in ("prompt", "max_tokens")
+
+
+@contextlib.contextmanager
+def answering(told: dict):
+    """A server that always answers with this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps(told).encode()
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("logprobs", "said"),
+    [
+        ({"tokens": ["the", "fox"], "token_logprobs": [-1.0, -1.0]}, "must know return_tokens_as_token_ids"),
+        ({"tokens": ["token_id:5"], "token_logprobs": []}, "1 tokens and 0 log-probabilities"),
+        ({"tokens": [], "token_logprobs": []}, "0 tokens"),
+        (None, "failed"),
+    ],
+)
+def test_an_endpoint_that_tells_no_ids_voids_the_episode_and_says_why(tiny_tokenizer, model, logprobs, said):
+    choice = {"index": 0, "text": "the fox", "finish_reason": "stop", "logprobs": logprobs}
+    with answering({"id": "x", "object": "text_completion", "created": 0, "model": "tiny", "choices": [choice]}) as url:
+        ((one,),) = play_remotely(endpoint(url, tiny_tokenizer, model), [Letters("a")])
+    assert one.outcome.status == "void" and said in one.outcome.why and url in one.outcome.why
+
+
+def test_an_endpoint_that_is_gone_voids_its_episodes(tiny_tokenizer, model, monkeypatch):
+    gone = endpoint("http://127.0.0.1:9/v1", tiny_tokenizer, model)
+    gone._settings["max_retries"] = 0
+    groups = play_remotely(gone, [Letters("a")], samples=3)
+    assert all(one.outcome.status == "void" and "127.0.0.1:9" in one.outcome.why for one in groups[0])
+    assert replace(groups[0][0]).broken and isinstance(ChatError("x"), RuntimeError)
