@@ -21,6 +21,7 @@ from k2lib.sizes import (
     OptimizerSize,
     ParallelSize,
     Profile,
+    RLArmsSize,
     RLSize,
     RoutingSize,
     StudyModel,
@@ -93,6 +94,28 @@ def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
     }
 
 
+_RL_ARMS = RLArmsSize(
+    worked=500,
+    warmup=TrainSize(steps=300, batch_size=4, seq_len=1024, lr=2e-3, warmup=10),
+    rl=RLSize(
+        steps=20,
+        prompts=16,
+        samples=8,
+        candidates=432,
+        development=72,
+        check_every=4,
+        lr=3e-4,
+        tau=0.1,
+        temperature=(1.0, 0.7),
+        ptx_weight=0.1,
+        heldout=0,
+        epochs=2,
+        minibatches=2,
+    ),
+    asked=16,
+    tasks=32,
+    seeds=5,
+)
 _ARMS = ArmsSize(
     rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3
 )
@@ -137,7 +160,10 @@ SMOKE = Profile(
         temperature=(1.0, 0.7),
         ptx_weight=0.1,
         heldout=96,
+        epochs=2,
+        minibatches=2,
     ),
+    rl_arms=None,
     evaluate=EvalSize(perplexity_tokens=4_096, questions=32, problems=32, tasks=16),
     judged_on="development",
     cell_timeout=1800,
@@ -171,6 +197,7 @@ LAPTOP = Profile(
     sft=TrainSize(steps=180, batch_size=8, seq_len=1024, lr=2e-3, warmup=20),
     arms=None,
     rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
+    rl_arms=None,
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",
     cell_timeout=6 * 3600,
@@ -190,6 +217,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, steps=300, seeds=16),
     arms=_ARMS,
+    rl_arms=_RL_ARMS,
     runs=3,
 )
 
@@ -226,6 +254,7 @@ GPU = replace(
     sft=replace(LAPTOP.sft, steps=1500, batch_size=64, lr=1e-3),
     arms=replace(_ARMS, rows=8000, steps=500, batch_size=32, muon=2e-3),
     rl=replace(LAPTOP.rl, steps=200, prompts=64, candidates=2000),
+    rl_arms=replace(_RL_ARMS, worked=2000, rl=replace(_RL_ARMS.rl, steps=100, prompts=64, candidates=2000), asked=32),
 )
 
 # Pages drawn from committed results; nothing is trained, and a page's sizes are those of the run that it is drawn from.

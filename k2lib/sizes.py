@@ -182,6 +182,18 @@ class RLSize:
 
 
 @dataclass(frozen=True)
+class RLArmsSize:
+    """RL trainings of one model that differ in one thing (notebook 07); the rate chosen on a run that is not among them."""
+
+    worked: int  # answers of each family for the warm-up
+    warmup: TrainSize
+    rl: RLSize
+    asked: int  # held-out problems of each family
+    tasks: int  # held-out tasks with tools, which these trainings do not train
+    seeds: int
+
+
+@dataclass(frozen=True)
 class EvalSize:
     perplexity_tokens: int
     questions: int
@@ -213,6 +225,7 @@ class Profile:
     sft: TrainSize
     arms: ArmsSize | None  # None: not at this size
     rl: RLSize
+    rl_arms: RLArmsSize | None  # None: not at this size
     evaluate: EvalSize
     judged_on: str  # the split: "development" while choices are made, "test" where the result counts
     cell_timeout: int  # seconds; far more than a slow and busy machine needs, the runner ends what hangs

@@ -18,9 +18,9 @@ from k2lib.bench.rounds import Timing, report
 from k2lib.config import K2Config
 from k2lib.corpus import arithmetic
 from k2lib.corpus.tokenizer import Tokenizer
+from k2lib.gym.budgeted import Budgeted
 from k2lib.gym.mathematics import Mathematics
 from k2lib.gym.play import Played, play
-from k2lib.gym.roomy import Roomy
 from k2lib.llm import chat
 from k2lib.model import K2Model, parity
 from k2lib.optim import MuonClip
@@ -45,7 +45,7 @@ def run(dtype: str = "auto", rounds: int = 5) -> dict:
         [f"{problem.question} {problem.answer}" for problem in arithmetic.problems(2000, 0)], CONFIG["vocab_size"]
     )
     model = K2Model(K2Config.preset("nano").replace(**CONFIG | {"vocab_size": tokenizer.vocab_size})).to(where)
-    problems = [Roomy(Mathematics(problem), ANSWER) for problem in drawn]
+    problems = [Budgeted(Mathematics(problem), ANSWER) for problem in drawn]
     seconds: dict[str, list[float]] = {"k2lib": [], "TRL GRPOTrainer": []}
     split = dict.fromkeys(("rollout", "reward", "train"), 0.0)
     peer = parity.reference(model)
@@ -75,7 +75,7 @@ def run(dtype: str = "auto", rounds: int = 5) -> dict:
     return report(title, timings, extra)
 
 
-def iteration(model: K2Model, tokenizer: Tokenizer, problems: list[Roomy], optimizer, seed: int) -> dict[str, float]:
+def iteration(model: K2Model, tokenizer: Tokenizer, problems: list[Budgeted], optimizer, seed: int) -> dict[str, float]:
     """One iteration of ours; the seconds of its parts. The weights that sample are those that train: nothing is sent."""
     marks = [time.perf_counter()]
     groups: list[list[Played]] = play(model, tokenizer, problems, samples=SAMPLES, temperature=1.0, seed=seed)
@@ -91,7 +91,7 @@ def iteration(model: K2Model, tokenizer: Tokenizer, problems: list[Roomy], optim
     return {part: b - a for part, a, b in zip(("rollout", "reward", "train"), marks, marks[1:], strict=False)}
 
 
-def trainer(peer, tokenizer: Tokenizer, problems: list[Roomy], steps: int, folder: Path, callback):
+def trainer(peer, tokenizer: Tokenizer, problems: list[Budgeted], steps: int, folder: Path, callback):
     """TRL's trainer over the same problems, as it comes but for what makes both equal."""
     try:
         from datasets import Dataset

@@ -10,12 +10,13 @@ from k2lib.stages.base import base
 from k2lib.stages.corpus import corpus
 from k2lib.stages.real import real_rewrites
 from k2lib.stages.rl import rl
-from k2lib.stages.rl_arms import RL_ARMS, rl_arm
+from k2lib.stages.rl_arms import RL_ARMS, rl_arm, rl_start
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.studies import study
 from k2lib.stages.training import config
 
 __all__ = [
-    "ARMS", "RL_ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "rl_arm", "sft", "sft_data", "study", "untouched",
+    "ARMS", "RL_ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "rl_arm", "rl_start", "sft", "sft_data", "study",
+    "untouched",
 ]  # fmt: skip

@@ -15,8 +15,8 @@ from k2lib.config import K2Config
 from k2lib.corpus import arithmetic
 from k2lib.cuda import fp8, moe, norm
 from k2lib.cuda.kernel import Kernel
+from k2lib.gym.budgeted import Budgeted
 from k2lib.gym.mathematics import Mathematics
-from k2lib.gym.roomy import Roomy
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip
 from k2lib.places import PACKAGE
@@ -122,7 +122,7 @@ def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):
 
 def test_an_iteration_of_rl_is_timed_part_by_part(tiny_tokenizer):
     small = K2Model(K2Config.preset("nano").replace(**SMALL | {"vocab_size": tiny_tokenizer.vocab_size}))
-    problems = [Roomy(Mathematics(problem), 6) for problem in arithmetic.problems(2, 0)]
+    problems = [Budgeted(Mathematics(problem), 6) for problem in arithmetic.problems(2, 0)]
     spent = rl.iteration(small, tiny_tokenizer, problems, MuonClip.for_model(small, lr=1e-4), 0)
     assert list(spent) == ["rollout", "reward", "train"] and all(seconds > 0 for seconds in spent.values())
 

@@ -7,7 +7,10 @@ import pytest
 
 from k2lib import profiles, stages
 from k2lib.evaluate.attempts import pass_at
+from k2lib.gym.mixture import several
 from k2lib.stages import RL_ARMS, rl_arms
+from k2lib.stages.sft_data import SFTData
+from k2lib.stages.warmup import ASIDE, LEARNED, worked
 
 
 def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_answer():
@@ -20,16 +23,16 @@ def test_pass_at_k_is_the_share_of_draws_that_hold_a_right_answer():
 
 
 def test_every_arm_changes_one_setting_and_none_the_number_of_episodes():
-    usual = profiles.SMOKE.rl
+    usual = profiles.STUDY.rl_arms.rl
     for name, changes in RL_ARMS.items():
         size = dataclasses.replace(usual, **changes)
-        assert len(changes) == (name != "K2")
+        assert len(changes) == (name not in ("K2", rl_arms.TIGHT))
         assert all(getattr(size, key) == getattr(usual, key) for key in ("steps", "prompts", "samples", "epochs", "lr"))
-        assert name == "K2" or size != usual, name
+        assert not changes or size != usual, name
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["GRPO", "without PTX"])
+@pytest.mark.parametrize("name", ["GRPO", "without PTX", rl_arms.TIGHT])
 def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
     monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path))
     monkeypatch.setattr(rl_arms, "SAMPLES", 4)
@@ -44,23 +47,44 @@ def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
         recite=short,
         sft=dataclasses.replace(short, seq_len=1024),
         agentic=profiles.AgenticSize(categories=2, children=0, per_domain=2, tasks=60, heldout_tasks=4),
-        rl=dataclasses.replace(
-            profiles.SMOKE.rl,
-            steps=2,
-            prompts=2,
-            samples=2,
-            candidates=6,
-            development=2,
-            heldout=4,
-            check_every=2,
-            epochs=2,
+        rl_arms=profiles.RLArmsSize(
+            worked=3,
+            warmup=dataclasses.replace(short, seq_len=1024),
+            rl=dataclasses.replace(
+                profiles.STUDY.rl_arms.rl, steps=2, prompts=2, samples=2, candidates=18, development=9, check_every=2
+            ),
+            asked=1,
+            tasks=2,
+            seeds=1,
         ),
     )
     given, real = [], rl_arms.train_rl
     monkeypatch.setattr(rl_arms, "train_rl", lambda *all_, **how: given.append(all_) or real(*all_, **how))
     found = stages.rl_arm(tiny, name, 0, 1)
-    *_, ptx, size = given[0]
+    _, tokenizer, problems, _, ptx, size = given[0]
     assert (ptx is None) == (name == "without PTX") and (size.objective == "grpo") == (name == "GRPO")
-    assert len(found["history"]) == 2 and len(found["kinds"]) == len(found["solved"]) == len(found["roomy"]) == 4
-    assert all(0 <= count <= 4 for count in found["solved"]) and found["perplexity"] > 1
+    tight = [one.budget == len(tokenizer.encode(one.problem.answer)) + 1 for one in problems if name == rl_arms.TIGHT]
+    assert all(tight) and len(found["history"]) == 2
+    count = len(LEARNED + ASIDE)
+    assert len(set(found["kinds"])) == len(found["solved"]) == len(found["roomy"]) == len(found["said"]) == count
+    assert all(0 <= solved <= 4 for solved in found["solved"]) and found["perplexity"] > 1 and len(found["tasks"]) == 2
     assert stages.rl_arm(tiny, name, 0, 1) == found and len(given) == 1  # the second time from the store
+    start = stages.rl_start(tiny, 0)
+    assert start["kinds"] == found["kinds"] and "history" not in start
+
+
+def test_the_warm_up_shows_right_answers_of_every_family_and_keeps_some_rows():
+    data = SFTData([{"kind": "kept", "messages": [], "tools": []}] * 5, [], [], {}, None)
+    rows = worked(4, data, 0)
+    assert {row["kind"] for row in rows} == {one.kind for one in several(LEARNED + ASIDE, 12, 0)} | {"kept"}
+    assert all(row["kind"] == "kept" or row["verdict"]["passed"] for row in rows)
+    asked = {row["messages"][0]["content"] for row in rows if row["messages"]}
+    assert not asked & {one.messages[0]["content"] for one in several(LEARNED + ASIDE, 240, 0, "test")}
+
+
+def test_several_families_come_in_turn_and_an_unknown_one_is_refused():
+    names = ("tables", "divisors", "following")
+    drawn = several(names, 7, 3, "development")
+    assert [one.kind for one in drawn] == (["tables", "divisors", "instruction following"] * 3)[:7]
+    with pytest.raises(ValueError, match="unknown family"):
+        several(("tables", "chess"), 4, 0)

@@ -1,4 +1,4 @@
-"""The same problem with another budget: what a model can do when its turns are not cut where training cut them."""
+"""The same problem with another budget: for training on a tighter one, or to see what training's budget cut."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ from k2lib.gym.problem import Episode, Problem
 
 
 @dataclass(frozen=True)
-class Roomy:
+class Budgeted:
     problem: Problem
     budget: int  # tokens of one turn
 
