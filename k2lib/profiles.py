@@ -95,15 +95,15 @@ def _optimizer_sizes(base: OptimizerSize) -> dict[str, OptimizerSize]:
 
 
 _RL_ARMS = RLArmsSize(
-    worked=500,
-    warmup=TrainSize(steps=300, batch_size=4, seq_len=1024, lr=2e-3, warmup=10),
+    worked=1500,
+    warmup=TrainSize(steps=700, batch_size=4, seq_len=1024, lr=2e-3, warmup=10),
     rl=RLSize(
-        steps=20,
-        prompts=16,
+        steps=14,
+        prompts=12,
         samples=8,
-        candidates=432,
-        development=72,
-        check_every=4,
+        candidates=504,
+        development=108,
+        check_every=2,
         lr=3e-4,
         tau=0.1,
         temperature=(1.0, 0.7),
@@ -112,8 +112,8 @@ _RL_ARMS = RLArmsSize(
         epochs=2,
         minibatches=2,
     ),
-    asked=16,
-    tasks=32,
+    asked=12,
+    tasks=24,
     seeds=5,
 )
 _ARMS = ArmsSize(
@@ -217,6 +217,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, steps=300, seeds=16),
     arms=_ARMS,
+    rl=replace(LAPTOP.rl, steps=12, candidates=192, development=32, check_every=3, heldout=64),
     rl_arms=_RL_ARMS,
     runs=3,
 )

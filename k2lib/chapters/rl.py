@@ -10,7 +10,8 @@ from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.rl import k2_policy_loss
 from k2lib.rl.objective import per_episode
-from k2lib.rl.policy import Reading, reward
+from k2lib.rl.policy import reward
+from k2lib.rl.reading import Reading
 
 SHOWN, SHOWN_SEED = 4, 1000  # problems on the page: the first ones of the training itself
 TRIED, SAMPLES, UPDATES = 48, 8, 40  # problems among which one is chosen, its samples, steps on them alone

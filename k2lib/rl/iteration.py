@@ -14,7 +14,8 @@ from torch import Tensor
 from k2lib.gym.play import Played
 from k2lib.model import K2Model
 from k2lib.profiles import RLSize
-from k2lib.rl.policy import Reading, Seen, pieces, policy_gradients, reward
+from k2lib.rl.policy import Seen, pieces, policy_gradients, reward
+from k2lib.rl.reading import Reading
 from k2lib.train import Batch
 from k2lib.train.step import update
 

@@ -14,6 +14,7 @@ from k2lib.gym.play import Played
 from k2lib.model import K2Model
 from k2lib.profiles import RLSize
 from k2lib.rl.objective import OBJECTIVES, Scored
+from k2lib.rl.reading import Reading
 from k2lib.train.batch import Batch
 
 OVERLONG = -0.5  # reward of an episode in which a turn was cut at its budget
@@ -56,34 +57,6 @@ def policy_gradients(model: K2Model, groups: list[list[Played]], size: RLSize, p
             (size.ptx_weight * model.loss(*ptx.to(where))).backward()
     joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("ratio", "target", "entropy", "apart"))
     return Seen(sum(part.loss for part in parts), *joined)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a model thinks of the tokens of some episodes that are trained, one episode after another."""
-
-    logp: Tensor  # [N], differentiable
-    old: Tensor  # [N] as the sampling weights thought
-    entropy: Tensor  # [N] nats
-    whose: Tensor  # [N] the number of the episode
-
-    @classmethod
-    def of(cls, model: K2Model, episodes: list[Played], pad: int) -> "Reading":
-        where = model.embed_tokens.weight.device
-        batch = Batch.from_ragged([(one.ids, one.trained) for one in episodes], pad).to(where)
-        wanted = batch.weights.bool()
-        with machine.precision(where):
-            log_p = model.lm_head(model.hidden(batch.tokens)[wanted]).float().log_softmax(-1)  # [N, V]
-        counts = [sum(one.trained) for one in episodes]
-        old = [
-            value
-            for one, count in zip(episodes, counts, strict=True)
-            for value in one.logprobs[len(one.logprobs) - count :]
-        ]
-        logp = log_p.gather(-1, batch.targets[wanted][:, None])[:, 0]
-        spread = log_p.detach()
-        entropy = -(spread.exp() * spread).sum(-1)
-        return cls(logp, torch.tensor(old, device=where), entropy, wanted.nonzero()[:, 0])
 
 
 def pieces(groups: list[list[Played]]) -> list[list[list[Played]]]:

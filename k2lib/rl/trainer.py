@@ -28,7 +28,7 @@ from k2lib.train import Batch, Snapshot
 
 PROBES = 4  # episodes per problem that estimate its difficulty
 ATTEMPTS = 4  # sampled episodes per held-out problem
-DEVELOPMENT_ATTEMPTS = 2  # sampled episodes per problem of the development split
+DEVELOPMENT_ATTEMPTS = 4  # sampled episodes per problem of the development split
 
 
 @dataclass(frozen=True)

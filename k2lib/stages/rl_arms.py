@@ -25,7 +25,7 @@ from k2lib.stages.training import snapshot
 from k2lib.stages.warmup import ASIDE, LEARNED, warmed_up, worked
 from k2lib.train import Checkpoint, finetune
 
-PTX = 2  # packed sequences of demonstrations in an update's auxiliary loss
+PTX = 1  # packed sequences of demonstrations in an update's auxiliary loss
 ROOM = 4  # times the budget of training
 SAMPLES = 16  # answers of a held-out problem, for pass@k
 ASKED = 100  # questions about people
@@ -39,13 +39,10 @@ RL_ARMS: dict[str, dict] = {
     "REINFORCE": {"objective": "reinforce"},
     "rejection sampling": {"objective": "rejection"},
     "a weak pull": {"tau": 0.01},
-    "a strong pull": {"tau": 1.0},
     "without PTX": {"ptx_weight": 0.0},
     "hot throughout": {"temperature": (1.0, 1.0)},
     "cool throughout": {"temperature": (0.7, 0.7)},
     "every problem": {"moderate": False},
-    "easy to hard": {"sampling": "curriculum"},
-    "by what fails": {"sampling": "prioritised"},
     TIGHT: {},
 }
 
@@ -97,7 +94,7 @@ def _examination(profile: Profile) -> dict:
 
 def examined(one: Checkpoint, profile: Profile, data: SFTData, text: Corpus, seed: int) -> dict:
     """{"kinds", "solved": right answers of SAMPLES, "greedy", "roomy", "tokens": [problem], "knowledge": [question],
-    "tasks": [task with tools], "perplexity", "said": [problem][SHOWN] answers, of which "right": [problem][SHOWN]}."""
+    "tasks": [task with tools], "perplexity", "asks": [problem], "said": [problem][SHOWN] answers, "right": [problem][SHOWN]}."""
     pair, names = (one.model, one.tokenizer), LEARNED + ASIDE
     heldout = several(names, profile.rl_arms.asked * len(names), seed, profile.judged_on)
     people = [qa for person in text.world.of("train") for qa in text.world.questions(person)]
@@ -114,6 +111,7 @@ def examined(one: Checkpoint, profile: Profile, data: SFTData, text: Corpus, see
         "knowledge": suite.solved(*pair, asked).per_item,
         "tasks": suite.solved(*pair, data.heldout[: profile.rl_arms.tasks]).per_item,
         "perplexity": suite.perplexity(one.model, tokens, profile.pretrain.seq_len).value,
+        "asks": [problem.messages[-1]["content"] for problem in heldout],
         "said": [[_said(episode) for episode in group[:SHOWN]] for group in sampled],
         "right": [[episode.solved for episode in group[:SHOWN]] for group in sampled],
     }

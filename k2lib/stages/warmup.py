@@ -1,4 +1,4 @@
-"""The model that RL's arms start from: the fine-tuned one after a few hundred steps on worked answers of several families.
+"""The model that RL's arms start from: the fine-tuned one after some hundred steps on worked answers of several families.
 
 A model that never solves a problem learns nothing from trying, so RL begins with a little supervision of the kinds of problems that
 it will meet (k1.5, section 2.2). A share of fine-tuning's own rows stays among them, so that it is not forgotten.
@@ -19,9 +19,9 @@ from k2lib.stages.training import decay, finish, snapshot
 from k2lib.train import Checkpoint, finetune, load_checkpoint, train
 
 LEARNED = (
-    "mathematics", "tables", "following", "faithfulness", "divisors", "sequences", "equations", "countdown", "syllogisms",
+    "mathematics", "tables", "following", "faithfulness", "divisors", "products", "countdown", "syllogisms", "letters",
 )  # fmt: skip
-ASIDE = ("letters", "fractions", "sums")  # worked answers are shown, and RL never asks for them
+ASIDE = ("fractions", "sequences", "equations")  # worked answers are shown, and RL never asks for them
 KEPT = 3  # one row of fine-tuning beside so many worked answers
 SEED = 500  # of the problems, others than RL's
 

@@ -24,9 +24,10 @@ from k2lib.optim import MuonClip
 from k2lib.profiles import SMOKE
 from k2lib.rl import k2_policy_loss
 from k2lib.rl.objective import per_episode
-from k2lib.rl.policy import OVERLONG, Reading, policy_gradients, reward
+from k2lib.rl.policy import OVERLONG, policy_gradients, reward
+from k2lib.rl.reading import Reading
 from k2lib.rl.rollout import collect
-from k2lib.rl.trainer import Success, set_aside, temperature_at, train_rl
+from k2lib.rl.trainer import DEVELOPMENT_ATTEMPTS, Success, set_aside, temperature_at, train_rl
 from k2lib.train import Snapshot
 from k2lib.train.finetune import batches
 from k2lib.train.step import update
@@ -129,6 +130,22 @@ def test_what_is_trained_is_the_probability_of_what_was_sampled_to_the_last_toke
     )
     sums = per_episode(read.old, read.whose, len(episodes))
     torch.testing.assert_close(sums, torch.tensor([sum(one.logprobs) for one in episodes]))
+
+
+def test_a_prompt_that_is_read_once_gives_the_gradients_of_reading_it_for_each_episode(
+    model, tiny_tokenizer, monkeypatch
+):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    groups = groups_of(model, tiny_tokenizer, [Letters("a"), Letters("abcdefgh" * 5), Letters("bc")], 3)
+    episodes = [one for group in groups for one in group]
+    model.eval()
+    Reading.of(model, episodes, tiny_tokenizer.pad_id).logp.sin().sum().backward()
+    shared, read = gradients(model), []
+    model.zero_grad()
+    for one in episodes:
+        read.append(model.token_logprobs(torch.tensor([one.ids]), torch.tensor([one.mask[1:]]))[0][one.mask[1:]])
+    torch.cat(read).sin().sum().backward()
+    torch.testing.assert_close(shared, gradients(model), atol=1e-4, rtol=1e-3)
 
 
 def test_the_routers_biases_move_and_no_count_is_left(model, tiny_tokenizer):
@@ -240,7 +257,7 @@ def test_the_best_model_on_the_development_split_is_returned(model, tiny_tokeniz
 
     def attempts(found, _tokenizer, problems, samples, _temperature):
         seen.append([p.clone() for p in found.parameters()])
-        return [next(rates) if samples == 2 else 0.0 for _ in problems]
+        return [next(rates) if samples == DEVELOPMENT_ATTEMPTS else 0.0 for _ in problems]
 
     seen: list[list[torch.Tensor]] = []
     monkeypatch.setattr("k2lib.rl.trainer.attempts", attempts)
@@ -289,7 +306,7 @@ def test_training_stops_when_the_development_split_has_not_improved_for_long(mod
     rates = iter([0.25, 0.5, 0.5, 0.375, 1.0])
 
     def attempts(_model, _tokenizer, problems, samples, _temperature):
-        return [next(rates) if samples == 2 else 0.0 for _ in problems]
+        return [next(rates) if samples == DEVELOPMENT_ATTEMPTS else 0.0 for _ in problems]
 
     monkeypatch.setattr("k2lib.rl.trainer.attempts", attempts)
     size = dataclasses.replace(SMOKE.rl, steps=9, prompts=2, samples=2, development=1, check_every=1, patience=2)

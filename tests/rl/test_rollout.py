@@ -12,7 +12,7 @@ from k2lib.gym.play import Played, play, play_on
 from k2lib.gym.replay import replayed, saved
 from k2lib.gym.tool_use import ToolUse
 from k2lib.llm import chat
-from k2lib.rl.policy import Reading
+from k2lib.rl.reading import Reading
 from k2lib.rl.rollout import Group, collect
 
 

@@ -1,0 +1,109 @@
+"""Notebook 07, second half: nine kinds of problems, trainings that differ in one thing, and the critic (section 3.2)."""
+
+from k2lib import stages
+from k2lib.evaluate import suite
+from k2lib.evaluate.attempts import pass_at
+from k2lib.profiles import Profile
+from k2lib.progress import Progress
+from k2lib.stages.rl_arms import RL_ARMS, SAMPLES
+
+FAMILIES = {
+    "mathematics": "mathematics",
+    "tables": "tables",
+    "following": "instruction following",
+    "faithfulness": "faithfulness",
+}  # by the names under which they are drawn; the others are puzzles of one name
+EXAMINED = ("kinds", "solved", "greedy", "roomy", "tokens", "knowledge", "tasks", "perplexity")
+TRAINED = ("development", "away", "kept", "candidates", "moderate")
+STEPS = ("success", "entropy", "mismatch", "drift", "pull", "length", "cut")
+LEARNED = [FAMILIES.get(name, name) for name in stages.LEARNED]  # kinds of problems that RL trains
+
+
+def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
+    """{"start": [one], arm: [run]} of what `k2lib.stages.rl_arms` finds; None where the profile has no size for them.
+
+    A run of an arm also has, of each iteration, what STEPS names, and K2's own the last iteration's "pairs".
+    """
+    if profile.rl_arms is None:
+        return None
+    start = stages.rl_start(profile, seed, progress)
+    found = {"start": [{name: start[name] for name in EXAMINED}]}
+    for name in progress(RL_ARMS, "arms of RL", len(RL_ARMS)):
+        runs = [stages.rl_arm(profile, name, seed, run, progress) for run in range(profile.rl_arms.seeds)]
+        found[name] = [
+            {name: run[name] for name in (*EXAMINED, *TRAINED)}
+            | {name: [step.get(name, 0.0) for step in run["history"]] for name in STEPS}
+            | ({"pairs": run["pairs"]} if name == "K2" else {})
+            for run in runs
+        ]
+    return found
+
+
+def one_learned(profile: Profile, seed: int, progress: Progress) -> dict | None:
+    """The held-out problem that the first run of K2's arm gained most on: {"asks", "kind", "before", "after": [(answer, right)]}."""
+    if profile.rl_arms is None:
+        return None
+    start, after = stages.rl_start(profile, seed, progress), stages.rl_arm(profile, "K2", seed, 0, progress)
+    gained = [b - a for a, b in zip(start["solved"], after["solved"], strict=True)]
+    most = max(range(len(gained)), key=gained.__getitem__)
+    said = {
+        age: list(zip(one["said"][most], one["right"][most], strict=True))
+        for age, one in (("before", start), ("after", after))
+    }
+    return {"asks": start["asks"][most], "kind": start["kinds"][most]} | said
+
+
+def critics(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
+    """{"closed loop", "frozen critic": [run] of `rl.critique.CriticRun`}; None where the profile has no size for them."""
+    if profile.rl_arms is None:
+        return None
+    runs = range(profile.rl_arms.seeds)
+    return {
+        name: [stages.rl_critic(profile, closed, seed, run, progress) for run in runs]
+        for name, closed in (("closed loop", True), ("frozen critic", False))
+    }
+
+
+def rates(run: dict, kinds: list[str] | None = None, which: str = "solved") -> list[float]:
+    """[held-out problem] share of its answers that are right; those of some kinds, or of all that RL trains."""
+    wanted, of = kinds or LEARNED, SAMPLES if which == "solved" else 1
+    return [value / of for value, kind in zip(run[which], run["kinds"], strict=True) if kind in wanted]
+
+
+def gained(arms: dict[str, list[dict]], before: str, after: str, **which) -> list[list[float]]:
+    """[run][problem] by how much one arm's rates exceed another's; the start has one run, which is every run's."""
+    runs = arms[after]
+    firsts = arms[before] * len(runs) if len(arms[before]) == 1 else arms[before]
+    return [suite.gains(rates(a, **which), rates(b, **which)) for a, b in zip(firsts, runs, strict=True)]
+
+
+def chances(runs: list[dict], ks: list[int]) -> list[list[float]]:
+    """[run][k] the mean of pass@k over the problems of the kinds that RL trains."""
+    found = []
+    for run in runs:
+        solved = [count for count, kind in zip(run["solved"], run["kinds"], strict=True) if kind in LEARNED]
+        found.append([sum(pass_at(k, solved, SAMPLES)) / len(solved) for k in ks])
+    return found
+
+
+def remembered(run: dict) -> float:
+    """The mean of three shares that RL does not train: other puzzles, tasks with tools, questions about people."""
+    others = rates(run, [kind for kind in set(run["kinds"]) if kind not in LEARNED])
+    return sum(sum(values) / len(values) for values in (others, run["tasks"], run["knowledge"])) / 3
+
+
+def fallen(run: dict) -> float:
+    """By how much success on the problems that were set aside ends below its best."""
+    looks = [rate for _, rate in run["development"]]
+    return max(looks) - looks[-1]
+
+
+def spared(wordy: dict, brief: dict) -> float:
+    """The share of a run's tokens that another one does not need."""
+    return 1 - sum(brief["tokens"]) / sum(wordy["tokens"])
+
+
+def told_apart(run: dict, which: int) -> float:
+    """Of the critic's pairs, verifiable (0) or judged (1), the share told apart in the second half of training."""
+    later = [both[which] for both in run["agreement"][len(run["agreement"]) // 2 :] if both[which] is not None]
+    return sum(later) / max(1, len(later))

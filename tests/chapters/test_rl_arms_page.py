@@ -1,0 +1,66 @@
+"""What page 07 makes of RL's arms: pairs by problem, pass@k, what is remembered, how far it falls, and the critic."""
+
+import pytest
+
+from k2lib import profiles
+from k2lib.chapters import rl_arms
+from k2lib.evaluate.attempts import pass_at
+from k2lib.progress import silent
+
+KINDS = ["mathematics", "tables", "fractions"]
+
+
+def run(solved, **more):
+    return {"kinds": KINDS, "solved": solved, "greedy": [True, False, True]} | more
+
+
+def test_rates_are_of_the_kinds_that_rl_trains_unless_others_are_named():
+    one = run([4, 8, 16])
+    assert rl_arms.rates(one) == [0.25, 0.5] and rl_arms.rates(one, ["fractions"]) == [1.0]
+    assert rl_arms.rates(one, which="greedy") == [1, 0]
+
+
+def test_an_arm_is_set_against_the_start_or_against_the_same_run_of_another():
+    arms = {
+        "start": [run([0, 8, 0])],
+        "K2": [run([16, 8, 0]), run([8, 16, 0])],
+        "GRPO": [run([16, 0, 0]), run([0, 16, 0])],
+    }
+    assert rl_arms.gained(arms, "start", "K2") == [[1.0, 0.0], [0.5, 0.5]]
+    assert rl_arms.gained(arms, "GRPO", "K2") == [[0.0, 0.5], [0.5, 0.0]]
+
+
+def test_pass_at_k_is_of_the_trained_kinds():
+    (found,) = rl_arms.chances([run([1, 16, 0])], [1, 4, 16])
+    assert found == pytest.approx([(pass_at(k, [1], 16)[0] + 1) / 2 for k in (1, 4, 16)])
+
+
+def test_what_is_remembered_is_the_mean_of_three_shares():
+    assert rl_arms.remembered(run([16, 16, 8], tasks=[1, 0, 0, 0], knowledge=[1, 1, 0, 0])) == pytest.approx(
+        (0.5 + 0.25 + 0.5) / 3
+    )
+
+
+def test_how_far_success_falls_counts_from_its_best():
+    assert rl_arms.fallen({"development": [[0, 0.3], [4, 0.5], [8, 0.2]]}) == pytest.approx(0.3)
+    assert rl_arms.fallen({"development": [[0, 0.3], [4, 0.5]]}) == 0
+
+
+def test_tokens_that_are_spared_and_pairs_that_are_told_apart():
+    assert rl_arms.spared({"tokens": [30, 10]}, {"tokens": [20, 10]}) == pytest.approx(0.25)
+    told = {"agreement": [[0.0, 0.1], [0.2, None], [0.6, 0.7], [None, 0.9]]}
+    assert (rl_arms.told_apart(told, 0), rl_arms.told_apart(told, 1)) == (0.6, pytest.approx(0.8))
+
+
+def test_nothing_is_measured_where_the_profile_has_no_size_for_it():
+    for measure in (rl_arms.arms, rl_arms.one_learned, rl_arms.critics):
+        assert measure(profiles.SMOKE, 0, silent) is None
+
+
+def test_the_problem_that_is_shown_is_the_one_that_gained_most(monkeypatch):
+    said = {"asks": ["a", "b", "c"], "said": [["x"], ["y"], ["z"]], "right": [[False], [False], [True]]}
+    monkeypatch.setattr(rl_arms.stages, "rl_start", lambda *_: run([3, 2, 9]) | said)
+    after = said | {"said": [["x"], ["Y"], ["z"]], "right": [[False], [True], [True]]}
+    monkeypatch.setattr(rl_arms.stages, "rl_arm", lambda *_: run([4, 14, 9]) | after)
+    found = rl_arms.one_learned(profiles.STUDY, 0, silent)
+    assert found == {"asks": "b", "kind": "tables", "before": [("y", False)], "after": [("Y", True)]}
