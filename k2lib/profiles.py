@@ -99,9 +99,9 @@ _RL_ARMS = RLArmsSize(
     warmup=TrainSize(steps=700, batch_size=4, seq_len=1024, lr=2e-3, warmup=10),
     rl=RLSize(
         steps=14,
-        prompts=12,
+        prompts=24,
         samples=8,
-        candidates=504,
+        candidates=900,
         development=108,
         check_every=2,
         lr=3e-4,
@@ -217,7 +217,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, steps=300, seeds=16),
     arms=_ARMS,
-    rl=replace(LAPTOP.rl, steps=12, candidates=192, development=32, check_every=3, heldout=64),
+    rl=replace(LAPTOP.rl, steps=10, candidates=128, development=32, check_every=2, heldout=48),
     rl_arms=_RL_ARMS,
     runs=3,
 )

@@ -24,7 +24,8 @@ from k2lib.train.batch import Batch
 from k2lib.train.step import backward, update
 
 LESSON_LENGTH, LESSONS = 256, 16  # tokens of a packed sequence of lessons, sequences of an update
-SCHOOL = 20  # updates of the critic before RL, on answers of the model that RL starts from
+SCHOOL = 40  # updates of the critic before RL, on answers of the model that RL starts from
+RATE = 1e-3  # of the critic's learning
 
 
 @dataclass
@@ -61,9 +62,9 @@ def train_with_critic(
         raise ValueError(
             f"{len(verifiable)} verifiable and {len(judged)} judged problems; an iteration needs {half} of each"
         )
-    teacher, optimizer = MuonClip.for_model(critic, lr=size.lr), MuonClip.for_model(policy, lr=size.lr)
+    teacher, optimizer = MuonClip.for_model(critic, lr=RATE), MuonClip.for_model(policy, lr=size.lr)
     first = play(policy, tokenizer, verifiable, samples=size.samples, temperature=1.0, seed=seed)
-    taught(critic, teacher, tokenizer, first, SCHOOL, size.lr, seed)
+    taught(critic, teacher, tokenizer, first, SCHOOL, RATE, seed)
     run, rows = CriticRun(), _nothing()
     for step in progress(range(size.steps), f"RL with a critic, seed {seed}", size.steps):
         own = seed * 100_003 + step
@@ -75,7 +76,7 @@ def train_with_critic(
         lr = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
         improve(policy, optimizer, known + open_, size, lr, tokenizer.pad_id, rows, own)
         if closed:
-            taught(critic, teacher, tokenizer, known, 1, size.lr, own)
+            taught(critic, teacher, tokenizer, known, 1, RATE, own)
     return run
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from k2lib.gym.mixture import several
@@ -15,11 +15,13 @@ from k2lib.stages.warmup import warmed_up
 VERIFIABLE = ("mathematics", "faithfulness", "syllogisms", "letters", "products")  # the critic's lessons
 JUDGED = ("tables", "following", "divisors", "countdown")  # rewarded by the critic alone
 PROBLEMS = 40  # of each family
+STEPS, ASKED = 10, 8  # iterations, and problems of each: the critic compares every two answers of a problem
 
 
 def rl_critic(profile: Profile, closed: bool, seed: int = 0, run: int = 0, progress: Progress = silent) -> dict:
     """A `CriticRun` as a dict, from the model that RL's arms start from: it is both the policy and the critic."""
-    start, size = warmed_up(profile, seed, progress), profile.rl_arms.rl
+    start = warmed_up(profile, seed, progress)
+    size = replace(profile.rl_arms.rl, steps=STEPS, prompts=ASKED)
 
     def make(directory: Path) -> None:
         asked = [several(kinds, PROBLEMS * len(kinds), 3000 + run) for kinds in (VERIFIABLE, JUDGED)]
