@@ -1,6 +1,7 @@
 """The arms of RL: one thing each, at equal episodes, examined alike; and pass@k."""
 
 import dataclasses
+import importlib
 import math
 
 import pytest
@@ -31,14 +32,14 @@ def test_every_arm_changes_one_setting_and_none_the_number_of_episodes():
         assert not changes or size != usual, name
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["GRPO", "without PTX", rl_arms.TIGHT])
-def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
+@pytest.fixture
+def tiny(monkeypatch, tmp_path):
+    """A profile whose whole chain takes seconds."""
     monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path))
     monkeypatch.setattr(rl_arms, "SAMPLES", 4)
     model = profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4)
     short = profiles.TrainSize(2, 3, 32, 1e-2, 1)
-    tiny = dataclasses.replace(
+    return dataclasses.replace(
         profiles.SMOKE,
         model=model,
         corpus=profiles.CorpusSize(250_000, 6, 2, 60, 8, 512, 20, shard_tokens=1 << 14),
@@ -58,6 +59,11 @@ def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
             seeds=1,
         ),
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["GRPO", "without PTX", rl_arms.TIGHT])
+def test_an_arm_goes_from_corpus_to_result(tiny, monkeypatch, name):
     given, real = [], rl_arms.train_rl
     monkeypatch.setattr(rl_arms, "train_rl", lambda *all_, **how: given.append(all_) or real(*all_, **how))
     found = stages.rl_arm(tiny, name, 0, 1)
@@ -71,6 +77,15 @@ def test_an_arm_goes_from_corpus_to_result(monkeypatch, tmp_path, name):
     assert stages.rl_arm(tiny, name, 0, 1) == found and len(given) == 1  # the second time from the store
     start = stages.rl_start(tiny, 0)
     assert start["kinds"] == found["kinds"] and "history" not in start
+
+
+@pytest.mark.slow
+def test_the_closed_loop_and_the_frozen_critic_begin_alike(tiny, monkeypatch):
+    for name, value in (("STEPS", 2), ("ASKED", 4), ("PROBLEMS", 1)):
+        monkeypatch.setattr(importlib.import_module("k2lib.stages.rl_critic"), name, value)
+    closed, frozen = (stages.rl_critic(tiny, loop, 0, 1) for loop in (True, False))
+    assert len(closed["judged"]) == len(closed["agreement"]) == len(frozen["reward"]) == 2
+    assert closed["verifiable"][0] == frozen["verifiable"][0] and closed["agreement"][0] == frozen["agreement"][0]
 
 
 def test_the_warm_up_shows_right_answers_of_every_family_and_keeps_some_rows():
