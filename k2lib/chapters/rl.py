@@ -80,3 +80,34 @@ def runs(profile: Profile, seed: int, progress: Progress) -> list[dict]:
         | {name: [step[name] for step in training["history"]] for name in ("success", "length")}
         for training in trainings
     ]
+
+
+def manners(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]]:
+    """{"fine-tuned", "after RL": [run] {"tokens", "calls", "needed": [task]}} of held-out tasks with tools, played greedily.
+
+    What the model said and how often it called; `needed` is how often the scripted expert calls.
+    """
+    kinds = {"pool": profile.agentic.pool, "largest": profile.corpus.largest_number}
+    asked = [one for one in verifiable(profile.rl.heldout, seed, profile.judged_on, **kinds) if one.tools]
+    needed = [calls(one.demonstration()["messages"]) for one in asked]
+    found: dict[str, list[dict]] = {}
+    for age, stage in (("fine-tuned", stages.sft), ("after RL", stages.rl)):
+        for run in progress(range(profile.runs), f"play tasks, {age}", profile.runs):
+            one = stage(profile, seed, run, progress)
+            talks = [group[0] for group in play(one.model, one.tokenizer, asked)]
+            said = {
+                "tokens": [sum(talk.mask) for talk in talks],
+                "calls": [calls(talk.episode.messages) for talk in talks],
+            }
+            found.setdefault(age, []).append(said | {"needed": needed})
+    return found
+
+
+def calls(messages: list[dict]) -> int:
+    """How many calls the assistant made in a conversation."""
+    return sum(len(message.get("tool_calls") or []) for message in messages)
+
+
+def needless(run: dict) -> list[float]:
+    """[task] calls beyond those that the scripted expert needs."""
+    return [float(max(0, made - need)) for made, need in zip(run["calls"], run["needed"], strict=True)]

@@ -109,6 +109,12 @@ def test_the_problems_on_the_page_are_of_both_kinds_with_a_budget_and_plain():
     assert [bool(problem["tools"]) for problem in found] == [problem["kind"] == "tool use" for problem in found]
 
 
+def test_needless_calls_are_those_beyond_the_experts():
+    call = {"role": "assistant", "tool_calls": [{"id": "a"}, {"id": "b"}]}
+    assert rl.calls([{"role": "user", "content": "do"}, call, {"role": "tool", "content": "1"}, call]) == 4
+    assert rl.needless({"calls": [4, 1, 2], "needed": [1, 2, 2]}) == [3, 0, 0]
+
+
 def test_what_needs_a_real_model_is_left_out_without_it_and_shown_with_it(artifacts, monkeypatch):
     assert rephrasing.likeness(SMOKE, 0, silent) == {} and rephrasing.real(SMOKE, 0, silent) == []
     monkeypatch.setattr(rephrasing.get, "have", lambda name: True)
