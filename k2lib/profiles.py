@@ -217,7 +217,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     **_optimizer_sizes(_OPTIMIZER),
     memory=replace(LAPTOP.memory, steps=300, seeds=16),
     arms=_ARMS,
-    rl=replace(LAPTOP.rl, steps=10, candidates=128, development=32, check_every=2, heldout=48),
+    rl=replace(LAPTOP.rl, steps=8, candidates=96, development=24, check_every=2, heldout=40),
     rl_arms=_RL_ARMS,
     runs=3,
 )
