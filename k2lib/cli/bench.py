@@ -10,6 +10,7 @@ NAMES = {
     "kernels": "the raw kernels, on a GPU",
     "rephrase": "a corpus read, its duplicates found, its rewrites checked",
     "sandbox": "programs a second behind walls, and without",
+    "rollouts": "episodes of very different length, with and without pauses",
     "rl": "a whole iteration of reinforcement learning (needs TRL: pip install trl)",
 }  # files of k2lib/bench/
 

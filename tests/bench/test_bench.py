@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
-from k2lib.bench import decode, kernels, memory, model, optim, rl
+from k2lib.bench import decode, kernels, memory, model, optim, rl, rollouts
 from k2lib.cli import main
 from k2lib.cli.bench import NAMES
 from k2lib.config import K2Config
@@ -28,7 +28,7 @@ SMALL = SMOKE.model | {"vocab_size": 128, "num_hidden_layers": 2}
 @pytest.fixture(autouse=True)
 def small(monkeypatch, artifacts):
     """Sizes that take a second."""
-    for module in (model, decode, memory, optim, rl):
+    for module in (model, decode, memory, optim, rl, rollouts):
         monkeypatch.setattr(module, "CONFIG", SMALL)
     for name, value in {"PROMPTS": 2, "SAMPLES": 2, "ANSWER": 6}.items():
         monkeypatch.setattr(rl, name, value)
@@ -118,6 +118,18 @@ def test_the_command_knows_every_comparison_and_refuses_what_one_lacks(capsys):
     assert set(NAMES) == files
     assert main(["bench", "decode", "--compiled"]) == 2
     assert "an option of `k2 bench model`" in capsys.readouterr().err
+
+
+def test_rollouts_are_finished_to_the_same_lengths_with_and_without_pauses(tiny_tokenizer, monkeypatch):
+    monkeypatch.setattr(rollouts, "AT_ONCE", 2)
+    monkeypatch.setattr(rollouts, "SAMPLES", 2)
+    small = K2Model(K2Config.preset("nano").replace(**SMALL | {"vocab_size": tiny_tokenizer.vocab_size})).eval()
+    problems = [Budgeted(Mathematics(one), 3 + 4 * n) for n, one in enumerate(arithmetic.problems(5, 0))]
+    for allowance in (4, None):
+        groups = rollouts.finished(small, tiny_tokenizer, problems, allowance)
+        assert sorted(group.number for group in groups) == [0, 1, 2, 3, 4] and all(group.over for group in groups)
+        lengths = {group.number: [sum(one.mask) for one in group.episodes] for group in groups}
+        assert all(max(lengths[n]) <= 3 + 4 * n for n in range(5)) and max(lengths[4]) > 4
 
 
 def test_an_iteration_of_rl_is_timed_part_by_part(tiny_tokenizer):
