@@ -87,7 +87,8 @@ def taught(
     rows, _ = finetune.encode_rows(lessons(groups, seed), tokenizer, LESSON_LENGTH)
     if not rows:
         return
-    batches = finetune.batches(rows, LESSONS, LESSON_LENGTH, tokenizer.pad_id, seed)(0)
+    count = min(LESSONS, len(finetune.packed(range(len(rows)), rows, LESSON_LENGTH)))
+    batches = finetune.batches(rows, count, LESSON_LENGTH, tokenizer.pad_id, seed)(0)
     critic.train()
     for _ in range(updates):
         backward(critic, next(batches))

@@ -15,7 +15,7 @@ from k2lib.stages.warmup import warmed_up
 VERIFIABLE = ("mathematics", "faithfulness", "syllogisms", "letters", "products")  # the critic's lessons
 JUDGED = ("tables", "following", "divisors", "countdown")  # rewarded by the critic alone
 PROBLEMS = 40  # of each family
-STEPS, ASKED = 10, 8  # iterations, and problems of each: the critic compares every two answers of a problem
+STEPS, ASKED = 10, 24  # iterations, and problems of each: the critic compares every two answers of a problem
 
 
 def rl_critic(profile: Profile, closed: bool, seed: int = 0, run: int = 0, progress: Progress = silent) -> dict:

@@ -129,6 +129,16 @@ def test_the_critics_ranking_takes_the_place_of_the_truth(model, tiny_tokenizer,
     assert [reward(one) for one in group] == [0.9, 0.2, 0.9, None, -0.5]
 
 
+def test_one_lesson_is_enough_for_an_update(model, tiny_tokenizer):
+    """An iteration has a problem with a right and a wrong answer, or a few, or none."""
+    group = [played(tiny_tokenizer, "q", "yes", True), played(tiny_tokenizer, "q", "no", False)]
+    optimizer = MuonClip.for_model(model, lr=1e-3)
+    for groups, moved in (([group], True), ([group[:1]], False)):
+        before = [p.clone() for p in model.parameters()]
+        critique.taught(model, optimizer, tiny_tokenizer, groups, 1, 1e-3, 0)
+        assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)) == moved
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("closed", [True, False])
 def test_the_critic_goes_on_learning_only_in_the_closed_loop(model, tiny_tokenizer, monkeypatch, closed):
