@@ -114,7 +114,7 @@ _RL_ARMS = RLArmsSize(
     ),
     asked=12,
     tasks=24,
-    seeds=5,
+    seeds=3,
 )
 _ARMS = ArmsSize(
     rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3

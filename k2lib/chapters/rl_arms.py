@@ -1,10 +1,17 @@
 """Notebook 07, second half: nine kinds of problems, trainings that differ in one thing, and the critic (section 3.2)."""
 
+import itertools
+from dataclasses import replace
+
 from k2lib import stages
 from k2lib.evaluate import suite
 from k2lib.evaluate.attempts import pass_at
+from k2lib.gym.mixture import several
+from k2lib.gym.play import play
+from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
+from k2lib.rl.iteration import improve, pairs
 from k2lib.stages.rl_arms import RL_ARMS, SAMPLES
 
 FAMILIES = {
@@ -15,6 +22,11 @@ FAMILIES = {
 }  # by the names under which they are drawn; the others are puzzles of one name
 EXAMINED = ("kinds", "solved", "greedy", "roomy", "tokens", "knowledge", "tasks", "perplexity")
 TRAINED = ("development", "away", "kept", "candidates", "moderate")
+PASSES, TAU, SHOWN = (
+    (2, 16),
+    1.0,
+    4000,
+)  # over one iteration's episodes; a pull that they feel; the seed of their problems
 STEPS = ("success", "entropy", "mismatch", "drift", "pull", "length", "cut")
 LEARNED = [FAMILIES.get(name, name) for name in stages.LEARNED]  # kinds of problems that RL trains
 
@@ -22,7 +34,7 @@ LEARNED = [FAMILIES.get(name, name) for name in stages.LEARNED]  # kinds of prob
 def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
     """{"start": [one], arm: [run]} of what `k2lib.stages.rl_arms` finds; None where the profile has no size for them.
 
-    A run of an arm also has, of each iteration, what STEPS names, and K2's own the last iteration's "pairs".
+    A run of an arm also has, of each iteration, what STEPS names.
     """
     if profile.rl_arms is None:
         return None
@@ -33,9 +45,27 @@ def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict
         found[name] = [
             {name: run[name] for name in (*EXAMINED, *TRAINED)}
             | {name: [step.get(name, 0.0) for step in run["history"]] for name in STEPS}
-            | ({"pairs": run["pairs"]} if name == "K2" else {})
             for run in runs
         ]
+    return found
+
+
+def pull(profile: Profile, seed: int, progress: Progress) -> dict[str, list[list[float]]] | None:
+    """{passes: [episode] ((r − r̄)/τ, log-ratio)} of one iteration from the model that RL's arms start from, τ being TAU.
+
+    None where the profile has no size for RL's arms.
+    """
+    if profile.rl_arms is None:
+        return None
+    found, size = {}, replace(profile.rl_arms.rl, tau=TAU)
+    for passes in progress(PASSES, "follow the objective", len(PASSES)):
+        one = stages.warmed_up(profile, seed, progress)
+        problems = several(stages.LEARNED, size.prompts, SHOWN)
+        groups = play(one.model, one.tokenizer, problems, samples=size.samples, temperature=1.0, seed=seed)
+        optimizer, nothing = MuonClip.for_model(one.model, lr=size.lr), itertools.repeat(None)
+        how = replace(size, epochs=passes)
+        seen, _ = improve(one.model, optimizer, groups, how, size.lr, one.tokenizer.pad_id, nothing, seed)
+        found[f"{passes} passes"] = pairs(seen, size.minibatches)
     return found
 
 

@@ -16,9 +16,9 @@ from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.studies import study
 from k2lib.stages.training import config
-from k2lib.stages.warmup import LEARNED
+from k2lib.stages.warmup import LEARNED, warmed_up
 
 __all__ = [
     "ARMS", "LEARNED", "RL_ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "rl_arm", "rl_critic", "rl_start", "sft",
-    "sft_data", "study", "untouched",
+    "sft_data", "study", "untouched", "warmed_up",
 ]  # fmt: skip

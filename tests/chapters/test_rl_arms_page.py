@@ -53,7 +53,7 @@ def test_tokens_that_are_spared_and_pairs_that_are_told_apart():
 
 
 def test_nothing_is_measured_where_the_profile_has_no_size_for_it():
-    for measure in (rl_arms.arms, rl_arms.one_learned, rl_arms.critics):
+    for measure in (rl_arms.arms, rl_arms.pull, rl_arms.one_learned, rl_arms.critics):
         assert measure(profiles.SMOKE, 0, silent) is None
 
 

@@ -7,8 +7,10 @@ import math
 import pytest
 
 from k2lib import profiles, stages
+from k2lib.chapters import rl_arms as page
 from k2lib.evaluate.attempts import pass_at
 from k2lib.gym.mixture import several
+from k2lib.progress import silent
 from k2lib.stages import RL_ARMS, rl_arms
 from k2lib.stages.sft_data import SFTData
 from k2lib.stages.warmup import ASIDE, LEARNED, worked
@@ -86,6 +88,16 @@ def test_the_closed_loop_and_the_frozen_critic_begin_alike(tiny, monkeypatch):
     closed, frozen = (stages.rl_critic(tiny, loop, 0, 1) for loop in (True, False))
     assert len(closed["judged"]) == len(closed["agreement"]) == len(frozen["reward"]) == 2
     assert closed["verifiable"][0] == frozen["verifiable"][0] and closed["agreement"][0] == frozen["agreement"][0]
+
+
+@pytest.mark.slow
+def test_more_passes_follow_the_objective_further(tiny, monkeypatch):
+    monkeypatch.setattr(page, "PASSES", (1, 2))
+    monkeypatch.setattr(page, "TAU", 0.5)
+    found = page.pull(tiny, 0, silent)
+    size = tiny.rl_arms.rl
+    assert list(found) == ["1 passes", "2 passes"]
+    assert all(len(one) == size.prompts * size.samples for one in found.values())
 
 
 def test_the_warm_up_shows_right_answers_of_every_family_and_keeps_some_rows():
