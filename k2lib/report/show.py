@@ -54,8 +54,8 @@ def answers(found: list[dict], ages: list[str]) -> None:
     rows = ["| asked | age | all that it wrote |", "|---|---|---|"]
     for one in found:
         for age in ages:
-            asked = f"*{inert(one['asks'])}*" if age == ages[0] else ""
-            wrote = one[age][:SAID].replace("\n", " ↵ ").replace("<|", " <|")  # so that a long call can be broken
+            asked = f"*{inert(_in_one_line(one['asks']))}*" if age == ages[0] else ""
+            wrote = _in_one_line(one[age][:SAID]).replace("<|", " <|")  # so that a long call can be broken
             rows.append(f"| {asked} | {age} | {inert(wrote).strip()} |")
     _display("\n".join(rows))
 
@@ -84,6 +84,10 @@ def problems(found: list[dict]) -> None:
     for problem in found:
         rows.append(f"| {problem['kind']} | {inert(problem['asks'])} | {inert(', '.join(problem['tools']))} |")
     _display("\n".join(rows))
+
+
+def _in_one_line(text: str) -> str:
+    return text.replace("\n", " ↵ ")
 
 
 def _display(markdown: str) -> None:
