@@ -196,7 +196,7 @@ LAPTOP = Profile(
     agentic=AgenticSize(categories=12, children=80, per_domain=1, tasks=12_000, heldout_tasks=100),
     sft=TrainSize(steps=180, batch_size=8, seq_len=1024, lr=2e-3, warmup=20),
     arms=None,
-    rl=replace(SMOKE.rl, steps=32, candidates=576, heldout=160),
+    rl=replace(SMOKE.rl, steps=32, candidates=576, development=48, heldout=160),
     rl_arms=None,
     evaluate=EvalSize(perplexity_tokens=32_768, questions=200, problems=200, tasks=100),
     judged_on="test",

@@ -26,7 +26,7 @@ from k2lib.studies.fp8 import ARMS
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
 UPDATE = 18e-3  # seconds a layer and training step beside the products
 STEP = 2.5e-3  # seconds a layer and decoding step beside reading the weights
-ROW = 250  # tokens of an average episode
+ROW, OWN = 250, 70  # tokens of an average episode, and those behind the prompt that all episodes of a problem share
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
 EPISODE = 2  # turns of an average RL episode: every other one is a conversation
@@ -197,7 +197,7 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
     answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
     updates = r.steps * r.epochs * r.minibatches
-    run = training(config, updates, r.prompts * r.samples // r.minibatches, ROW) + answers
+    run = training(config, updates, r.prompts // r.minibatches, ROW - OWN + r.samples * OWN) + answers
     run += training(config, updates, PTX, p.sft.seq_len)
     run += Work(updates=r.steps * r.epochs * r.prompts / PIECE)
     return sum((run for _ in range(p.runs)), Work(fixed=8))
