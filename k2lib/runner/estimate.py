@@ -19,17 +19,18 @@ from k2lib.model import accounting
 from k2lib.profiles import PUBLISHED, Profile
 from k2lib.rl.policy import PIECE
 from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
+from k2lib.sizes import RLSize
+from k2lib.stages import rl_arms
 from k2lib.stages.rl import PTX
+from k2lib.stages.warmup import ASIDE, LEARNED
 from k2lib.studies import growth, rates, tokens
 from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
 UPDATE = 18e-3  # seconds a layer and training step beside the products
 STEP = 2.5e-3  # seconds a layer and decoding step beside reading the weights
-ROW, OWN = 250, 70  # tokens of an average episode, and those behind the prompt that all episodes of a problem share
 PROMPT = 100  # tokens of an average prompt
 TURNS = 3  # of an average conversation
-EPISODE = 2  # turns of an average RL episode: every other one is a conversation
 WAYS = 12 * 1.5  # of training a model that notebook 04 times, each in turns; the peer's take longer than ours
 BIOGRAPHY = 72  # tokens of a document of the generated world
 REWRITTEN = 250  # tokens of a piece with its excerpt, what was written and its rewrite
@@ -38,6 +39,20 @@ READINGS = {"large": 174, "small": 30}  # of a new person's text, by all arms of
 SERVERS = 6  # with really executed tools, the interpreter among them
 PAGE = 12.0  # seconds to draw a published page, which runs nothing
 PARALLEL_START = 5.0  # seconds to launch a job on several processes
+
+
+@dataclass(frozen=True)
+class Episodes:
+    """What RL plays, on average."""
+
+    turns: int
+    prompt: int  # tokens, which all episodes of a problem share
+    own: int  # tokens behind it
+    longest: int  # tokens of the longest of the turns that are sampled together
+
+
+MIXED = Episodes(turns=2, prompt=180, own=70, longest=ToolUse.budget)  # every other one is a conversation
+ANSWERS = Episodes(turns=1, prompt=100, own=8, longest=24)
 
 
 @dataclass(frozen=True)
@@ -192,15 +207,26 @@ def _arms(config: K2Config, p: Profile) -> Work:
 
 
 def _reinforcement(config: K2Config, p: Profile) -> Work:
-    r = p.rl
+    work = sum((_trained(config, p, p.rl, MIXED, PTX) for _ in range(p.runs)), Work(fixed=8))
+    if p.rl_arms is None:
+        return work
+    arms, warmup = p.rl_arms, p.rl_arms.warmup
+    asked = len(LEARNED + ASIDE) * arms.asked * (rl_arms.SAMPLES + 2) + rl_arms.ASKED + arms.tasks * TURNS
+    one = _trained(config, p, arms.rl, ANSWERS, rl_arms.PTX) + decoding(config, asked, ANSWERS.longest)
+    count = arms.seeds * (len(rl_arms.RL_ARMS) + 1)  # two critics cost about an arm
+    work += training(config, warmup.steps, warmup.batch_size, warmup.seq_len)
+    return sum((one for _ in range(count)), work)
+
+
+def _trained(config: K2Config, p: Profile, r: RLSize, played: Episodes, ptx: int) -> Work:
+    """One RL, with so many sequences of PTX in an update."""
     looked = PROBES * r.candidates + 2 * (ATTEMPTS + 1) * r.heldout  # before and after
     looked += r.development * DEVELOPMENT_ATTEMPTS * (1 + r.steps / r.check_every)
-    answers = decoding(config, EPISODE * (r.steps * r.prompts * r.samples + looked), ToolUse.budget)
+    answers = decoding(config, played.turns * (r.steps * r.prompts * r.samples + looked), played.longest)
     updates = r.steps * r.epochs * r.minibatches
-    run = training(config, updates, r.prompts // r.minibatches, ROW - OWN + r.samples * OWN) + answers
-    run += training(config, updates, PTX, p.sft.seq_len)
-    run += Work(updates=r.steps * r.epochs * r.prompts / PIECE)
-    return sum((run for _ in range(p.runs)), Work(fixed=8))
+    run = training(config, updates, r.prompts // r.minibatches, played.prompt + r.samples * played.own) + answers
+    run += training(config, updates, ptx, p.sft.seq_len)
+    return run + Work(updates=r.steps * r.epochs * r.prompts / PIECE)
 
 
 def _evaluation(config: K2Config, p: Profile) -> Work:
