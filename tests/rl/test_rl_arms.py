@@ -91,7 +91,7 @@ def test_the_closed_loop_and_the_frozen_critic_begin_alike(tiny, monkeypatch):
 
 
 @pytest.mark.slow
-def test_more_passes_follow_the_objective_further(tiny, monkeypatch):
+def test_the_pull_is_told_of_every_episode_after_each_number_of_passes(tiny, monkeypatch):
     monkeypatch.setattr(page, "PASSES", (1, 2))
     monkeypatch.setattr(page, "TAU", 0.5)
     found = page.pull(tiny, 0, silent)
