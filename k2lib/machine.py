@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,6 +102,18 @@ def compute_dtype(where: torch.device | None = None) -> str:
         raise ValueError(f"K2_DTYPE is {wish!r}; set it to float32, bfloat16 or auto, or unset it")
     found = rates(where or device()).gflops
     return "bfloat16" if found["bfloat16"] >= FASTER * found["float32"] else "float32"
+
+
+@contextlib.contextmanager
+def computing_in(dtype: str) -> Iterator[None]:
+    """As if K2_DTYPE were `dtype`, for a while."""
+    before = os.environ.get("K2_DTYPE")
+    os.environ["K2_DTYPE"] = dtype
+    try:
+        yield
+    finally:
+        os.environ.pop("K2_DTYPE")
+        os.environ |= {} if before is None else {"K2_DTYPE": before}
 
 
 def precision(where: torch.device, dtype: str = "auto") -> contextlib.AbstractContextManager:

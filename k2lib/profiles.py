@@ -112,9 +112,10 @@ _RL_ARMS = RLArmsSize(
         epochs=2,
         minibatches=2,
     ),
-    asked=12,
-    tasks=24,
-    seeds=3,
+    asked=36,
+    tasks=48,
+    seeds=5,
+    trainings=10,
 )
 _ARMS = ArmsSize(
     rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3

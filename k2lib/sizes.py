@@ -191,6 +191,7 @@ class RLArmsSize:
     asked: int  # held-out problems of each family
     tasks: int  # held-out tasks with tools, which these trainings do not train
     seeds: int
+    trainings: int  # of K2's arm in each dtype, to see that none collapses
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,18 @@ def test_wishes_overrule_the_measurement(monkeypatch):
         machine.precision(HOST, "float16")
 
 
+@pytest.mark.parametrize("wish", [None, "float32"])
+def test_another_dtype_holds_for_a_while(monkeypatch, wish):
+    measures(monkeypatch, SLOW)
+    monkeypatch.delenv("K2_DTYPE", raising=False)
+    if wish:
+        monkeypatch.setenv("K2_DTYPE", wish)
+    with pytest.raises(KeyError), machine.computing_in("bfloat16"):
+        assert machine.compute_dtype() == "bfloat16"
+        raise KeyError
+    assert os.environ.get("K2_DTYPE") == wish and machine.compute_dtype() == "float32"
+
+
 def test_threads_are_the_physical_cores(monkeypatch):
     monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: {0, 1, 2, 3})
     monkeypatch.setattr(machine, "_core", lambda cpu: (0, cpu // 2))  # two hyper-threads a core

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import replace
 
-from k2lib import stages
+from k2lib import machine, stages
 from k2lib.evaluate import suite
 from k2lib.evaluate.attempts import pass_at
 from k2lib.gym.mixture import several
@@ -12,42 +12,55 @@ from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.rl.iteration import improve, pairs
-from k2lib.stages.rl_arms import RL_ARMS, SAMPLES
+from k2lib.stages.rl_arms import RL_ARMS
+from k2lib.stages.rl_exam import SAMPLES
 
-FAMILIES = {
-    "mathematics": "mathematics",
-    "tables": "tables",
-    "following": "instruction following",
-    "faithfulness": "faithfulness",
-}  # by the names under which they are drawn; the others are puzzles of one name
+FAMILIES = {"following": "instruction following"}  # by the names under which they are drawn; the others keep theirs
 EXAMINED = ("kinds", "solved", "greedy", "roomy", "tokens", "knowledge", "tasks", "perplexity")
 TRAINED = ("development", "away", "kept", "candidates", "moderate")
-PASSES, TAU, SHOWN = (
-    (2, 16),
-    1.0,
-    4000,
-)  # over one iteration's episodes; a pull that they feel; the seed of their problems
+PASSES, TAU = (2, 16), 1.0  # over one iteration's episodes, and a pull that they feel
+SHOWN = 4000  # the seed of their problems
 STEPS = ("success", "entropy", "mismatch", "drift", "pull", "length", "cut")
 LEARNED = [FAMILIES.get(name, name) for name in stages.LEARNED]  # kinds of problems that RL trains
 
 
 def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
-    """{"start": [one], arm: [run]} of what `k2lib.stages.rl_arms` finds; None where the profile has no size for them.
+    """{"start": [one], arm: [run]} of what `k2lib.stages.rl_exam` finds; None where the profile has no size for them.
 
     A run of an arm also has, of each iteration, what STEPS names.
     """
     if profile.rl_arms is None:
         return None
-    start = stages.rl_start(profile, seed, progress)
-    found = {"start": [{name: start[name] for name in EXAMINED}]}
+    found = {"start": [_told(stages.rl_exam(profile, None, seed, 0, progress))]}
     for name in progress(RL_ARMS, "arms of RL", len(RL_ARMS)):
-        runs = [stages.rl_arm(profile, name, seed, run, progress) for run in range(profile.rl_arms.seeds)]
-        found[name] = [
-            {name: run[name] for name in (*EXAMINED, *TRAINED)}
-            | {name: [step.get(name, 0.0) for step in run["history"]] for name in STEPS}
-            for run in runs
-        ]
+        found[name] = []
+        for run in range(profile.rl_arms.seeds):
+            examined = _told(stages.rl_exam(profile, name, seed, run, progress))
+            history = _history(stages.rl_arm(profile, name, seed, run, progress).training)
+            found[name].append(examined | history)
     return found
+
+
+def _told(examined: dict) -> dict:
+    return {name: examined[name] for name in EXAMINED}
+
+
+def _history(training: dict) -> dict:
+    steps = {name: [step.get(name, 0.0) for step in training["history"]] for name in STEPS}
+    return {name: training[name] for name in TRAINED} | steps
+
+
+def steady(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict]] | None:
+    """{dtype: [training]} of K2's arm: TRAINED and STEPS; None where the profile has no size for them."""
+    if profile.rl_arms is None:
+        return None
+    return {
+        dtype: [
+            _history(stages.rl_arm(profile, "K2", seed, run, progress, dtype).training)
+            for run in range(profile.rl_arms.trainings)
+        ]
+        for dtype in progress(machine.DTYPES, "trainings of K2's arm", len(machine.DTYPES))
+    }
 
 
 def pull(profile: Profile, seed: int, progress: Progress) -> dict[str, list[list[float]]] | None:
@@ -73,7 +86,7 @@ def one_learned(profile: Profile, seed: int, progress: Progress) -> dict | None:
     """The held-out problem that the first run of K2's arm gained most on: {"asks", "kind", "before", "after": [(answer, right)]}."""
     if profile.rl_arms is None:
         return None
-    start, after = stages.rl_start(profile, seed, progress), stages.rl_arm(profile, "K2", seed, 0, progress)
+    start, after = (stages.rl_exam(profile, name, seed, 0, progress) for name in (None, "K2"))
     gained = [b - a for a, b in zip(start["solved"], after["solved"], strict=True)]
     most = max(range(len(gained)), key=gained.__getitem__)
     said = {

@@ -22,6 +22,7 @@ from k2lib.rl.trainer import ATTEMPTS, DEVELOPMENT_ATTEMPTS, PROBES
 from k2lib.sizes import RLSize
 from k2lib.stages import rl_arms
 from k2lib.stages.rl import PTX
+from k2lib.stages.rl_exam import ASKED, SAMPLES
 from k2lib.stages.warmup import ASIDE, LEARNED
 from k2lib.studies import growth, rates, tokens
 from k2lib.studies.fp8 import ARMS
@@ -211,9 +212,10 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     if p.rl_arms is None:
         return work
     arms, warmup = p.rl_arms, p.rl_arms.warmup
-    asked = len(LEARNED + ASIDE) * arms.asked * (rl_arms.SAMPLES + 2) + rl_arms.ASKED + arms.tasks * TURNS
+    asked = len(LEARNED + ASIDE) * arms.asked * (SAMPLES + 2) + ASKED + arms.tasks * TURNS
     one = _trained(config, p, arms.rl, ANSWERS, rl_arms.PTX) + decoding(config, asked, ANSWERS.longest)
     count = arms.seeds * (len(rl_arms.RL_ARMS) + 1)  # two critics cost about an arm
+    count += len(machine.DTYPES) * arms.trainings - arms.seeds
     work += training(config, warmup.steps, warmup.batch_size, warmup.seq_len)
     return sum((one for _ in range(count)), work)
 

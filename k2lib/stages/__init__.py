@@ -10,8 +10,9 @@ from k2lib.stages.base import base
 from k2lib.stages.corpus import corpus
 from k2lib.stages.real import real_rewrites
 from k2lib.stages.rl import rl
-from k2lib.stages.rl_arms import RL_ARMS, rl_arm, rl_start
+from k2lib.stages.rl_arms import RL_ARMS, rl_arm
 from k2lib.stages.rl_critic import rl_critic
+from k2lib.stages.rl_exam import rl_exam
 from k2lib.stages.sft import sft
 from k2lib.stages.sft_data import sft_data
 from k2lib.stages.studies import study
@@ -19,6 +20,6 @@ from k2lib.stages.training import config
 from k2lib.stages.warmup import LEARNED, warmed_up
 
 __all__ = [
-    "ARMS", "LEARNED", "RL_ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "rl_arm", "rl_critic", "rl_start", "sft",
+    "ARMS", "LEARNED", "RL_ARMS", "arm", "base", "config", "corpus", "real_rewrites", "rl", "rl_arm", "rl_critic", "rl_exam", "sft",
     "sft_data", "study", "untouched", "warmed_up",
 ]  # fmt: skip

@@ -59,8 +59,8 @@ def test_nothing_is_measured_where_the_profile_has_no_size_for_it():
 
 def test_the_problem_that_is_shown_is_the_one_that_gained_most(monkeypatch):
     said = {"asks": ["a", "b", "c"], "said": [["x"], ["y"], ["z"]], "right": [[False], [False], [True]]}
-    monkeypatch.setattr(rl_arms.stages, "rl_start", lambda *_: run([3, 2, 9]) | said)
     after = said | {"said": [["x"], ["Y"], ["z"]], "right": [[False], [True], [True]]}
-    monkeypatch.setattr(rl_arms.stages, "rl_arm", lambda *_: run([4, 14, 9]) | after)
+    asked = {None: run([3, 2, 9]) | said, "K2": run([4, 14, 9]) | after}
+    monkeypatch.setattr(rl_arms.stages, "rl_exam", lambda _profile, name, *_: asked[name])
     found = rl_arms.one_learned(profiles.STUDY, 0, silent)
     assert found == {"asks": "b", "kind": "tables", "before": [("y", False)], "after": [("Y", True)]}

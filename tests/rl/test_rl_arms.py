@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from k2lib import profiles, stages
+from k2lib import machine, profiles, stages
 from k2lib.chapters import rl_arms as page
 from k2lib.evaluate.attempts import pass_at
 from k2lib.gym.mixture import several
@@ -38,7 +38,7 @@ def test_every_arm_changes_one_setting_and_none_the_number_of_episodes():
 def tiny(monkeypatch, tmp_path):
     """A profile whose whole chain takes seconds."""
     monkeypatch.setenv("K2_ARTIFACTS", str(tmp_path))
-    monkeypatch.setattr(rl_arms, "SAMPLES", 4)
+    monkeypatch.setattr(importlib.import_module("k2lib.stages.rl_exam"), "SAMPLES", 4)
     model = profiles.SMOKE.model | dict(vocab_size=512, hidden_size=32, num_hidden_layers=2, n_routed_experts=4)
     short = profiles.TrainSize(2, 3, 32, 1e-2, 1)
     return dataclasses.replace(
@@ -59,26 +59,26 @@ def tiny(monkeypatch, tmp_path):
             asked=1,
             tasks=2,
             seeds=1,
+            trainings=1,
         ),
     )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["GRPO", "without PTX", rl_arms.TIGHT])
+@pytest.mark.parametrize("name", ["GRPO", "without PTX", "with pauses", rl_arms.TIGHT])
 def test_an_arm_goes_from_corpus_to_result(tiny, monkeypatch, name):
     given, real = [], rl_arms.train_rl
     monkeypatch.setattr(rl_arms, "train_rl", lambda *all_, **how: given.append(all_) or real(*all_, **how))
-    found = stages.rl_arm(tiny, name, 0, 1)
+    found, history = stages.rl_exam(tiny, name, 0, 1), stages.rl_arm(tiny, name, 0, 1).training["history"]
     _, tokenizer, problems, _, ptx, size = given[0]
     assert (ptx is None) == (name == "without PTX") and (size.objective == "grpo") == (name == "GRPO")
     tight = [one.budget == len(tokenizer.encode(one.problem.answer)) + 1 for one in problems if name == rl_arms.TIGHT]
-    assert all(tight) and len(found["history"]) == 2
+    assert all(tight) and len(history) == 2
     count = len(LEARNED + ASIDE)
     assert len(set(found["kinds"])) == len(found["solved"]) == len(found["roomy"]) == len(found["said"]) == count
     assert all(0 <= solved <= 4 for solved in found["solved"]) and found["perplexity"] > 1 and len(found["tasks"]) == 2
-    assert stages.rl_arm(tiny, name, 0, 1) == found and len(given) == 1  # the second time from the store
-    start = stages.rl_start(tiny, 0)
-    assert start["kinds"] == found["kinds"] and "history" not in start
+    assert stages.rl_exam(tiny, name, 0, 1) == found and len(given) == 1  # the second time from the store
+    assert stages.rl_exam(tiny, None, 0)["kinds"] == found["kinds"]
 
 
 @pytest.mark.slow
@@ -88,6 +88,22 @@ def test_the_closed_loop_and_the_frozen_critic_begin_alike(tiny, monkeypatch):
     closed, frozen = (stages.rl_critic(tiny, loop, 0, 1) for loop in (True, False))
     assert len(closed["judged"]) == len(closed["agreement"]) == len(frozen["reward"]) == 2
     assert closed["verifiable"][0] == frozen["verifiable"][0] and closed["agreement"][0] == frozen["agreement"][0]
+
+
+@pytest.mark.slow
+def test_a_training_is_repeated_in_either_dtype(tiny, monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    found, seen = page.steady(tiny, 0, silent), []
+    real = rl_arms.train_rl
+    assert list(found) == ["float32", "bfloat16"] and all(len(runs) == 1 for runs in found.values())
+    assert (
+        stages.rl_arm(tiny, "K2").training["history"] == stages.rl_arm(tiny, "K2", dtype="float32").training["history"]
+    )
+    monkeypatch.setattr(
+        rl_arms, "train_rl", lambda *all_, **how: seen.append(machine.compute_dtype()) or real(*all_, **how)
+    )
+    stages.rl_arm(tiny, "K2", 0, 1, dtype="bfloat16")
+    assert seen == ["bfloat16"] and machine.compute_dtype() == "float32"
 
 
 @pytest.mark.slow
