@@ -21,8 +21,8 @@ from k2lib.gym.mathematics import Mathematics
 from k2lib.model import K2Model
 from k2lib.rl.rollout import Group, collect
 
-PROBLEMS, SAMPLES, AT_ONCE = 96, 8, 16  # problems, episodes of each, problems under way in an iteration
-SHORTEST, LONGEST, ALLOWANCE = 8, 384, 32  # tokens of an answer, and of an episode in one iteration
+PROBLEMS, SAMPLES, AT_ONCE = 32, 4, 8  # problems, episodes of each, problems under way in an iteration
+SHORTEST, LONGEST, ALLOWANCE = 8, 256, 32  # tokens of an answer, and of an episode in one iteration
 
 
 def run(dtype: str = "auto", rounds: int = 3) -> dict:

@@ -147,6 +147,6 @@ def spared(wordy: dict, brief: dict) -> float:
 
 
 def told_apart(run: dict, which: int) -> float:
-    """Of the critic's pairs, verifiable (0) or judged (1), the share told apart in the second half of training."""
+    """Of the critic's pairs, verifiable (0) or judged (1), the share told apart in the second half of training; no pair: a coin's."""
     later = [both[which] for both in run["agreement"][len(run["agreement"]) // 2 :] if both[which] is not None]
-    return sum(later) / max(1, len(later))
+    return sum(later) / len(later) if later else 0.5

@@ -50,6 +50,7 @@ def test_tokens_that_are_spared_and_pairs_that_are_told_apart():
     assert rl_arms.spared({"tokens": [30, 10]}, {"tokens": [20, 10]}) == pytest.approx(0.25)
     told = {"agreement": [[0.0, 0.1], [0.2, None], [0.6, 0.7], [None, 0.9]]}
     assert (rl_arms.told_apart(told, 0), rl_arms.told_apart(told, 1)) == (0.6, pytest.approx(0.8))
+    assert rl_arms.told_apart({"agreement": [[0.9, 0.9], [0.4, None]]}, 1) == 0.5
 
 
 def test_nothing_is_measured_where_the_profile_has_no_size_for_it():

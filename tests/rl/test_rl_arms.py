@@ -5,12 +5,16 @@ import importlib
 import math
 
 import pytest
+import torch
 
 from k2lib import machine, profiles, stages
 from k2lib.chapters import rl_arms as page
 from k2lib.evaluate.attempts import pass_at
 from k2lib.gym.mixture import several
+from k2lib.gym.outcome import Outcome
+from k2lib.gym.play import play
 from k2lib.progress import silent
+from k2lib.rl.iteration import slope
 from k2lib.stages import RL_ARMS, rl_arms
 from k2lib.stages.sft_data import SFTData
 from k2lib.stages.warmup import ASIDE, LEARNED, worked
@@ -107,13 +111,22 @@ def test_a_training_is_repeated_in_either_dtype(tiny, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_pull_is_told_of_every_episode_after_each_number_of_passes(tiny, monkeypatch):
-    monkeypatch.setattr(page, "PASSES", (1, 2))
-    monkeypatch.setattr(page, "TAU", 0.5)
-    found = page.pull(tiny, 0, silent)
-    size = tiny.rl_arms.rl
-    assert list(found) == ["1 passes", "2 passes"]
+def test_more_passes_go_further_towards_the_target(tiny, monkeypatch):
+    def played(*given, **how):
+        """As the model plays, but every second episode is right: what a tiny model says hardly ever is."""
+        groups = play(*given, **how)
+        for number, one in enumerate(one for group in groups for one in group):
+            one.truncated, one.outcome = False, Outcome("pass" if number % 2 else "fail", float(number % 2), "")
+        return groups
+
+    monkeypatch.setenv("K2_DTYPE", "float32")
+    monkeypatch.setattr(page, "PASSES", (1, 8))
+    monkeypatch.setattr(page, "play", played)
+    found, size = page.pull(tiny, 0, silent), tiny.rl_arms.rl
+    assert list(found) == ["1 passes", "8 passes"]
     assert all(len(one) == size.prompts * size.samples for one in found.values())
+    first, last = (slope(*torch.tensor(one).T) for one in found.values())
+    assert last > first and last > 0
 
 
 def test_the_warm_up_shows_right_answers_of_every_family_and_keeps_some_rows():
