@@ -9,18 +9,21 @@ exits with 1 if one has no reason beside it. `--sample` takes N of the list, cho
 import argparse
 import functools
 import os
+import queue
 import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = "k2lib tests data notebooks kernels ci README.md ARCHITECTURE.md pyproject.toml constraints.txt environment.yml".split()
+AT_ONCE = 2  # faults, each in a copy of its own
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -35,8 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
         ).stdout
         chosen = random.Random(commit).sample(chosen, min(options.sample, len(chosen)))
     with tempfile.TemporaryDirectory() as folder:
-        copy = copied(Path(folder))
-        survivors = [mutant for mutant in chosen if not noticed(copy, mutant)]
+        copies = [copied(Path(folder) / str(number)) for number in range(AT_ONCE)]
+        survivors = [mutant for mutant, seen in zip(chosen, noticed_all(copies, chosen), strict=True) if not seen]
     unexplained = [mutant for mutant in survivors if "reason" not in mutant]
     print(f"{len(chosen)} faults, {len(survivors)} not noticed, {len(unexplained)} of them without a reason")
     return 1 if unexplained else 0
@@ -70,6 +73,7 @@ def here(need: str) -> bool:
 
 def copied(folder: Path) -> Path:
     """The repository without its history and environment."""
+    folder.mkdir(exist_ok=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -77,6 +81,23 @@ def copied(folder: Path) -> Path:
         elif source.exists():
             shutil.copy(source, folder / name)
     return folder
+
+
+def noticed_all(copies: list[Path], chosen: list[dict]) -> list[bool]:
+    """Whether each fault is noticed; as many are planted at a time as there are copies of the repository."""
+    free = queue.SimpleQueue()
+    for copy in copies:
+        free.put(copy)
+
+    def one(mutant: dict) -> bool:
+        copy = free.get()
+        try:
+            return noticed(copy, mutant)
+        finally:
+            free.put(copy)
+
+    with ThreadPoolExecutor(len(copies)) as pool:
+        return list(pool.map(one, chosen))
 
 
 def noticed(copy: Path, mutant: dict) -> bool:
