@@ -215,7 +215,6 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     asked = len(LEARNED + ASIDE) * arms.asked * (SAMPLES + 2) + ASKED + arms.tasks * TURNS
     one = _trained(config, p, arms.rl, ANSWERS, rl_arms.PTX) + decoding(config, asked, ANSWERS.longest)
     count = arms.seeds * (len(rl_arms.RL_ARMS) + 1)  # two critics cost about an arm
-    count += len(machine.DTYPES) * arms.trainings - arms.seeds
     work += training(config, warmup.steps, warmup.batch_size, warmup.seq_len)
     return sum((one for _ in range(count)), work)
 
