@@ -5,6 +5,7 @@ processors. GitHub and printed pages show the PNG, JupyterLab the interactive fi
 """
 
 import base64
+import io
 import json
 import os
 import re
@@ -16,6 +17,7 @@ from k2lib.report.ledger import plain
 
 MIMETYPE = "application/vnd.plotly.v1+json"
 DIGITS = 4
+COLOURS = 128  # of a PNG: lines and bars on white need no more
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["sendChartToCloud"]}  # that button would upload the figure
 DRAW = """
 for (const place of document.querySelectorAll(".k2-figure")) {
@@ -76,7 +78,20 @@ def png(figure_content: dict) -> str | None:
     figure = go.Figure(data=figure_content["data"], layout=figure_content["layout"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The kopts argument is ignored")  # plotly's, about its own defaults
-        return base64.b64encode(figure.to_image("png", scale=1)).decode()
+        return base64.b64encode(with_palette(figure.to_image("png", scale=1))).decode()
+
+
+def with_palette(picture: bytes) -> bytes:
+    """The same PNG in COLOURS colours, in about a fifth of the bytes; the same bytes for one that has a palette already."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as image:
+        if image.mode == "P":
+            return picture
+        few = image.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    found = io.BytesIO()
+    few.save(found, "png", optimize=True)
+    return found.getvalue()
 
 
 def browser() -> str | None:
