@@ -195,6 +195,22 @@ class RLArmsSize:
 
 
 @dataclass(frozen=True)
+class SecondPolicySize:
+    """RL of a language model of 135M parameters that nobody of the kit trained (notebook 07); chosen on a seed of its own."""
+
+    steps: int  # iterations
+    prompts: int  # problems of an iteration
+    samples: int
+    epochs: int
+    minibatches: int
+    candidates: int  # problems from which those of moderate difficulty are taken
+    asked: int  # held-out problems of each kind
+    lr: float
+    tau: float
+    seeds: int
+
+
+@dataclass(frozen=True)
 class EvalSize:
     perplexity_tokens: int
     questions: int
@@ -233,3 +249,4 @@ class Profile:
     runs: int = 1  # fine-tunings of the one base model, each with its rows in another order and an RL of its own
     threads: int | None = None  # at most; None leaves it to the machine
     real_passages: int = 34  # that a real language model rewrites, where it is at hand
+    second_policy: SecondPolicySize | None = None  # None: not at this size

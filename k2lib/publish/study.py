@@ -7,13 +7,27 @@ from k2lib.progress import Progress, silent
 from k2lib.report.ledger import Ledger, Record
 from k2lib.report.provenance import provenance
 from k2lib.report.results import RESULTS, Run, machine_folder
-from k2lib.studies import chunks, fp8, growth, harm, heads, notes, rates, routing, table1, tokens, updates
+from k2lib.studies import (
+    chunks,
+    fp8,
+    growth,
+    harm,
+    heads,
+    notes,
+    rates,
+    routing,
+    second_policy,
+    table1,
+    tokens,
+    updates,
+)
 
 STUDIES = {
     "table1": table1.STUDY,
     "chunks": chunks.STUDY,
     "notes": notes.STUDY,
     "routing": routing.STUDY,
+    "second_policy": second_policy.STUDY,
     "rates": rates.STUDY,
     "updates": updates.STUDY,
     "tokens": tokens.STUDY,

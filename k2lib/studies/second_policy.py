@@ -1,0 +1,195 @@
+"""Does RL teach a language model that nobody of the kit trained, SmolLM2-135M-Instruct, or only sharpen it? (section 3.2)
+
+The same objective, K samples a problem and several updates a rollout, on a model of another family (Llama's), which learned from
+trillions of tokens what ours did not. It is asked with a few worked answers before the question; an answer is one line. Trained by
+AdamW, as whoever made it did: Muon gains little on what AdamW has pre-trained (Moonlight). Needs `k2 get smollm2`.
+"""
+
+import random
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from k2lib import machine
+from k2lib.config import K2Config
+from k2lib.corpus.packing import PackedDataset
+from k2lib.evaluate.attempts import pass_at
+from k2lib.evaluate.blind import blind
+from k2lib.gym.mixture import several
+from k2lib.gym.problem import Question
+from k2lib.llm import get
+from k2lib.optim import schedule
+from k2lib.profiles import Profile
+from k2lib.progress import Progress, silent
+from k2lib.rl.curriculum import choose, moderate
+from k2lib.rl.iteration import parts
+from k2lib.rl.objective import OBJECTIVES, Scored
+from k2lib.sizes import SecondPolicySize
+from k2lib.studies.study import Study
+
+KINDS = ("divisors", "multiples", "products", "sums", "equations")  # which it solves now and then, before any training
+SHOTS, ROOM = 2, 12  # worked answers before a question; tokens of an answer
+SAMPLES, PROBES = 16, 4  # answers of a held-out problem; answers that estimate the difficulty of a candidate
+KS = (1, 2, 4, 8, 16)
+
+
+@dataclass(frozen=True)
+class Answer:
+    prompt: list[int]
+    said: list[int]  # as sampled, the end of the line included
+    logprobs: list[float]  # of each token when it was sampled
+    right: bool
+
+
+class Policy:
+    """A checkpoint that transformers reads, asked in plain text: question and answer on a line each."""
+
+    def __init__(self, directory: Path, seed: int = 0):
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(directory)
+        self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).to(machine.device())
+        self.stop = [self._encode("\n")[-1], self.tokenizer.eos_token_id]
+        self._shown = {kind: several((kind,), SHOTS, 7_000 + seed) for kind in KINDS}
+
+    def prompt(self, problem: Question) -> list[int]:
+        """Worked answers of the same kind, then the question."""
+        shown = next(shots for shots in self._shown.values() if shots[0].kind == problem.kind)
+        worked = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in shown]
+        return self._encode("".join(worked) + f"Question: {problem.asks}\nAnswer:")
+
+    @torch.no_grad()
+    def answers(self, problems: list[Question], samples: int, seed: int) -> list[list[Answer]]:
+        """[problem][sample] at temperature 1."""
+        stream = torch.Generator(machine.device()).manual_seed(seed)
+        self.model.eval()
+        return [self._sampled(problem, samples, stream) for problem in problems]
+
+    def _sampled(self, problem: Question, samples: int, stream: torch.Generator) -> list[Answer]:
+        prompt, said, logprobs = self.prompt(problem), [], []
+        logits, cache = self._read(prompt, samples)
+        ended = torch.zeros(samples, dtype=torch.bool, device=logits.device)
+        while len(said) < ROOM and not ended.all():
+            log_p = logits.float().log_softmax(-1)
+            tokens = torch.multinomial(log_p.exp(), 1, generator=stream)
+            said.append(tokens)
+            logprobs.append(log_p.gather(-1, tokens))
+            ended |= torch.isin(tokens[:, 0], torch.tensor(self.stop, device=tokens.device))
+            with machine.precision(tokens.device):
+                logits = self.model(input_ids=tokens, past_key_values=cache).logits[:, -1]
+        rows = zip(torch.cat(said, 1).tolist(), torch.cat(logprobs, 1).tolist(), strict=True)
+        return [self._answer(problem, prompt, *row) for row in rows]
+
+    def _answer(self, problem: Question, prompt: list[int], said: list[int], logprobs: list[float]) -> Answer:
+        """What was said up to the end of its line; a line that does not end is wrong."""
+        end = next((at for at, token in enumerate(said) if token in self.stop), None)
+        if end is None:
+            return Answer(prompt, said, logprobs, right=False)
+        text = self.tokenizer.decode(said[:end], skip_special_tokens=True).strip()
+        return Answer(prompt, said[: end + 1], logprobs[: end + 1], problem.right(text))
+
+    def scored(self, group: list[Answer]) -> Scored:
+        """What the present weights think, with gradients, of every token that was said to one problem."""
+        longest = max(len(one.said) for one in group)
+        tokens = torch.tensor([one.said + [0] * (longest - len(one.said)) for one in group], device=machine.device())
+        wanted = torch.tensor([[at < len(one.said) for at in range(longest)] for one in group], device=tokens.device)
+        first, cache = self._read(group[0].prompt, len(group))
+        with machine.precision(tokens.device):
+            later = (
+                self.model(input_ids=tokens[:, :-1], past_key_values=cache).logits
+                if longest > 1
+                else first[:, None, :0]
+            )
+        log_p = torch.cat((first[:, None], later), 1)[wanted].float().log_softmax(-1)
+        old = [value for one in group for value in one.logprobs]
+        rewards = torch.tensor([[float(one.right) for one in group]], device=tokens.device)
+        return Scored(
+            log_p.gather(-1, tokens[wanted][:, None])[:, 0],
+            torch.tensor(old, device=tokens.device),
+            wanted.nonzero()[:, 0],
+            rewards,
+            torch.ones_like(rewards, dtype=torch.bool),
+        )
+
+    def _read(self, prompt: list[int], times: int):
+        """(the logits [times, V] of what comes next, the keys and values) of a prompt that is read once."""
+        asked = torch.tensor([prompt], device=machine.device())
+        with machine.precision(asked.device):
+            out = self.model(input_ids=asked, use_cache=True, logits_to_keep=1)
+        out.past_key_values.batch_repeat_interleave(times)
+        return out.logits[:, -1].expand(times, -1), out.past_key_values
+
+    def _encode(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text, add_special_tokens=False)
+
+
+def measure(_config: K2Config, _dataset: PackedDataset | None, profile: Profile, run: int, progress: Progress) -> dict:
+    """{"kinds": [problem], "before", "after": [problem] right answers of SAMPLES, "success": [iteration], "blind": [kind]}.
+
+    Every run has held-out problems of its own; "blind" is what one answer to all of a kind solves. RuntimeError without the model.
+    """
+    if not get.have("smollm2"):
+        raise RuntimeError("the study of a second policy trains SmolLM2, which is not here; run `k2 get smollm2`")
+    size, policy = profile.second_policy, Policy(get.path("smollm2"))
+    asked = several(KINDS, size.asked * len(KINDS), 2000 + run, profile.judged_on)
+    before = _right(policy, asked, run)
+    success = trained(policy, size, run, progress)
+    after, kinds = _right(policy, asked, run), [one.kind for one in asked]
+    single = [blind([one for one in asked if one.kind == kind]) for kind in KINDS]
+    return {"kinds": kinds, "before": before, "after": after, "success": success, "blind": single}
+
+
+def trained(policy: Policy, size: SecondPolicySize, seed: int, progress: Progress = silent) -> list[float]:
+    """[iteration] share of its answers that were right. Only problems of moderate difficulty are trained on, as everywhere."""
+    problems = several(KINDS, size.candidates, 1000 + seed)
+    rates = [sum(one.right for one in group) / PROBES for group in policy.answers(problems, PROBES, seed)]
+    pool, _ = moderate(rates, size.prompts)
+    optimizer = torch.optim.AdamW(policy.model.parameters(), lr=size.lr, betas=(0.9, 0.95), weight_decay=0.0)
+    rng, success = random.Random(f"second/{seed}"), []
+    for step in progress(range(size.steps), f"RL of a second policy, seed {seed}", size.steps):
+        chosen = choose("uniform", pool, rates, rates, size.prompts, step * size.prompts, 0.0, seed)
+        groups = policy.answers([problems[i] for i in chosen], size.samples, seed * 100_003 + step)
+        success.append(sum(one.right for group in groups for one in group) / (len(groups) * size.samples))
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
+        policy.model.train()
+        for _ in range(size.epochs):
+            for part in parts(rng.sample(groups, len(groups)), size.minibatches):
+                for answers in part:
+                    (OBJECTIVES["k2"](policy.scored(answers), size.tau) / len(part)).backward()
+                torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
+                optimizer.step()
+                optimizer.zero_grad()
+    return success
+
+
+def _right(policy: Policy, problems: list[Question], seed: int) -> list[int]:
+    return [sum(one.right for one in group) for group in policy.answers(problems, SAMPLES, seed)]
+
+
+def chances(found: dict) -> dict[str, list[float]]:
+    """{"before" | "after": [k of KS] mean pass@k}."""
+    return {age: [statistics.mean(pass_at(k, found[age], SAMPLES)) for k in KS] for age in ("before", "after")}
+
+
+def by_kind(found: dict) -> dict[str, list[float]]:
+    """{"before" | "after" | "blind": [kind of KINDS] share of the sampled answers that are right, or of one for all}."""
+    rates = {
+        age: [
+            statistics.mean(right / SAMPLES for right, of in zip(found[age], found["kinds"], strict=True) if of == kind)
+            for kind in KINDS
+        ]
+        for age in ("before", "after")
+    }
+    return rates | {"blind": found["blind"]}
+
+
+def values(_profile: Profile, results: list[dict]) -> dict[str, list[float]]:
+    """One number a seed: by how many points more of the sampled answers to held-out problems are right."""
+    gained = [sum(found["after"]) - sum(found["before"]) for found in results]
+    return {"rl-raises-a-second-policy": [100 * more / (SAMPLES * len(results[0]["kinds"])) for more in gained]}
+
+
+STUDY = Study("07_rl", "second_policy", measure, values, reads_corpus=False)

@@ -1,0 +1,137 @@
+"""RL of a model of another family: what it is asked, what it thinks of its answers, and that training moves it."""
+
+import dataclasses
+import types
+
+import pytest
+import torch
+from tokenizers import ByteLevelBPETokenizer
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from k2lib import K2Config
+from k2lib.gym.mixture import several
+from k2lib.profiles import SMOKE
+from k2lib.progress import silent
+from k2lib.rl.objective import OBJECTIVES
+from k2lib.sizes import SecondPolicySize
+from k2lib.studies import second_policy as study
+
+SIZE = SecondPolicySize(
+    steps=2, prompts=2, samples=3, epochs=2, minibatches=2, candidates=8, asked=1, lr=1e-3, tau=0.1, seeds=1
+)
+
+
+@pytest.fixture(autouse=True)
+def float32(monkeypatch):
+    monkeypatch.setenv("K2_DTYPE", "float32")
+
+
+@pytest.fixture
+def policy(tmp_path, monkeypatch):
+    """A language model of two layers where `k2 get smollm2` would have put its own."""
+    texts = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in several(study.KINDS, 200, 0)]
+    made = ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, 600, special_tokens=["<|end|>"])
+    made.save(str(tmp_path / "made.json"))
+    PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "made.json"), eos_token="<|end|>").save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = LlamaConfig(vocab_size=600, **shape, num_key_value_heads=2, eos_token_id=0)
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    monkeypatch.setattr(study.get, "path", lambda name: tmp_path)
+    monkeypatch.setattr(study.get, "have", lambda name: True)
+    made = study.Policy(tmp_path)
+    with torch.no_grad():
+        hidden = made.model.model(input_ids=torch.tensor([made.prompt(asked()[0])])).last_hidden_state[0, -1]
+        made.model.lm_head.weight[made.stop[0]] += 4 * hidden / hidden.square().sum()  # lines end
+    return made
+
+
+def asked(kind="sums", count=1):
+    return several((kind,), count, 3)
+
+
+def test_worked_answers_of_the_same_kind_come_first(policy):
+    for kind in study.KINDS:
+        (problem,) = asked(kind)
+        text = policy.tokenizer.decode(policy.prompt(problem))
+        assert text.endswith(f"Question: {problem.asks}\nAnswer:") and text.count("Answer:") == study.SHOTS + 1
+        shown = several((kind,), study.SHOTS, 7_000)
+        assert all(f"Question: {one.asks}\nAnswer: {one.answer}\n" in text for one in shown)
+
+
+def test_an_answer_is_one_line_and_one_that_does_not_end_is_wrong(policy):
+    problem = types.SimpleNamespace(right=lambda text: text == "42")
+    ids = policy._encode(" 42\nmore")
+    ended = policy._answer(problem, [1], ids, [0.0] * len(ids))
+    assert ended.right and ended.said[-1] == policy.stop[0] and len(ended.said) == len(ended.logprobs) < len(ids)
+    ids = policy._encode(" 42")
+    assert not policy._answer(problem, [1], ids, [0.0] * len(ids)).right
+    ids = policy._encode(" 41\n42\n")
+    assert not policy._answer(problem, [1], ids, [0.0] * len(ids)).right
+
+
+def test_answers_repeat_with_their_seed_and_differ_without(policy):
+    first, again, other = (policy.answers(asked(), 4, seed) for seed in (0, 0, 1))
+    assert first == again and first != other
+    assert all(len(one.said) == len(one.logprobs) <= study.ROOM for one in first[0])
+    assert len({tuple(one.said) for one in first[0]}) > 1
+
+
+def test_training_thinks_of_an_answer_what_sampling_thought(policy):
+    (group,) = policy.answers(asked(), 5, 0)
+    scored = policy.scored(group)
+    torch.testing.assert_close(scored.logp.detach(), scored.old, atol=1e-5, rtol=1e-4)
+    assert scored.whose.tolist() == [number for number, one in enumerate(group) for _ in one.said]
+    assert scored.rewards.tolist() == [[float(one.right) for one in group]]
+
+
+def test_a_prompt_that_is_read_once_has_the_gradients_of_one_that_is_read_with_every_answer(policy):
+    (group,) = policy.answers(asked(), 3, 0)
+    group = [dataclasses.replace(one, right=number == 0) for number, one in enumerate(group)]
+    OBJECTIVES["k2"](policy.scored(group), 0.1).backward()
+    found = {name: p.grad.clone() for name, p in policy.model.named_parameters()}
+    policy.model.zero_grad()
+    whole = []
+    for one in group:
+        ids = torch.tensor([one.prompt + one.said])
+        log_p = policy.model(input_ids=ids).logits[0, :-1].log_softmax(-1)
+        whole.append(log_p.gather(-1, ids[0, 1:, None])[len(one.prompt) - 1 :, 0])
+    OBJECTIVES["k2"](dataclasses.replace(policy.scored(group), logp=torch.cat(whole)), 0.1).backward()
+    for name, p in policy.model.named_parameters():
+        torch.testing.assert_close(found[name], p.grad, atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_what_is_rewarded_becomes_likelier(policy, monkeypatch):
+    """Every short line is right; more of them are short after training."""
+    (problem,), real = asked(), policy._answer
+
+    def judged(problem, prompt, said, logprobs):
+        return dataclasses.replace((one := real(problem, prompt, said, logprobs)), right=len(one.said) <= 8)
+
+    monkeypatch.setattr(policy, "_answer", judged)
+    monkeypatch.setattr(study, "several", lambda *_: [problem] * 8)
+    size = dataclasses.replace(SIZE, steps=6, samples=16, lr=1e-3)
+    success = study.trained(policy, size, 0)
+    assert len(success) == 6 and success[-1] > success[0] + 0.2
+
+
+def test_the_study_tells_right_answers_before_and_after(policy, monkeypatch):
+    monkeypatch.setattr(study, "SAMPLES", 4)
+    monkeypatch.setattr(study, "KS", (1, 4))
+    profile = dataclasses.replace(SMOKE, second_policy=SIZE)
+    found = study.measure(K2Config.preset("nano"), None, profile, 0, silent)
+    assert len(found["kinds"]) == len(found["before"]) == len(found["after"]) == len(study.KINDS)
+    assert len(found["success"]) == SIZE.steps and found["blind"] == [1.0] * len(study.KINDS)  # one problem of each
+    gained = study.values(profile, [found | {"before": [0, 0, 0, 0, 1], "after": [4, 0, 0, 0, 2]}])
+    assert gained == {"rl-raises-a-second-policy": [25.0]}
+    assert study.chances({"before": [4, 0], "after": [1, 4]}) == {"before": [0.5, 0.5], "after": [0.625, 1.0]}
+    one = {"kinds": list(study.KINDS), "before": [0, 1, 2, 3, 4], "after": [4, 3, 2, 1, 0], "blind": [0.1] * 5}
+    rates = {"before": [0, 0.25, 0.5, 0.75, 1], "after": [1, 0.75, 0.5, 0.25, 0], "blind": [0.1] * 5}
+    assert study.by_kind(one) == rates
+
+
+def test_without_the_model_it_says_what_to_get(monkeypatch):
+    monkeypatch.setattr(study.get, "have", lambda name: False)
+    with pytest.raises(RuntimeError, match="run `k2 get smollm2`"):
+        study.measure(K2Config.preset("nano"), None, dataclasses.replace(SMOKE, second_policy=SIZE), 0, silent)
