@@ -119,7 +119,7 @@ _RL_ARMS = RLArmsSize(
     trainings=10,
 )
 _SECOND_POLICY = SecondPolicySize(
-    steps=10, prompts=8, samples=8, epochs=2, minibatches=2, candidates=96, asked=16, lr=1e-5, tau=0.1, seeds=5
+    steps=10, prompts=8, samples=8, epochs=2, minibatches=2, candidates=100, asked=16, lr=1e-5, tau=0.1, seeds=5
 )
 _ARMS = ArmsSize(
     rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3

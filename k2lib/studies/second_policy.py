@@ -17,7 +17,7 @@ from k2lib.config import K2Config
 from k2lib.corpus.packing import PackedDataset
 from k2lib.evaluate.attempts import pass_at
 from k2lib.evaluate.blind import blind
-from k2lib.gym.mixture import several
+from k2lib.gym.fair import fair
 from k2lib.gym.problem import Question
 from k2lib.llm import get
 from k2lib.optim import schedule
@@ -29,8 +29,10 @@ from k2lib.rl.objective import OBJECTIVES, Scored
 from k2lib.sizes import SecondPolicySize
 from k2lib.studies.study import Study
 
-KINDS = ("divisors", "multiples", "products", "sums", "equations")  # which it solves now and then, before any training
+LEVELS = {"divisors": 1, "products": 1, "sums": 0, "letters": 0, "equations": 0}
+KINDS = tuple(LEVELS)  # which it solves now and then, before any training
 SHOTS, ROOM = 2, 12  # worked answers before a question; tokens of an answer
+SHOWN = 1 << 16  # the seed of those that are shown
 SAMPLES, PROBES = 16, 4  # answers of a held-out problem; answers that estimate the difficulty of a candidate
 KS = (1, 2, 4, 8, 16)
 
@@ -46,18 +48,17 @@ class Answer:
 class Policy:
     """A checkpoint that transformers reads, asked in plain text: question and answer on a line each."""
 
-    def __init__(self, directory: Path, seed: int = 0):
+    def __init__(self, directory: Path):
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         self.tokenizer = AutoTokenizer.from_pretrained(directory)
         self.model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32).to(machine.device())
         self.stop = [self._encode("\n")[-1], self.tokenizer.eos_token_id]
-        self._shown = {kind: several((kind,), SHOTS, 7_000 + seed) for kind in KINDS}
+        self._shown = {kind: fair(kind, SHOTS, SHOWN, level=level, most=1.0) for kind, level in LEVELS.items()}
 
     def prompt(self, problem: Question) -> list[int]:
         """Worked answers of the same kind, then the question."""
-        shown = next(shots for shots in self._shown.values() if shots[0].kind == problem.kind)
-        worked = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in shown]
+        worked = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in self._shown[problem.kind]]
         return self._encode("".join(worked) + f"Question: {problem.asks}\nAnswer:")
 
     @torch.no_grad()
@@ -133,7 +134,7 @@ def measure(_config: K2Config, _dataset: PackedDataset | None, profile: Profile,
     if not get.have("smollm2"):
         raise RuntimeError("the study of a second policy trains SmolLM2, which is not here; run `k2 get smollm2`")
     size, policy = profile.second_policy, Policy(get.path("smollm2"))
-    asked = several(KINDS, size.asked * len(KINDS), 2000 + run, profile.judged_on)
+    asked = drawn(size.asked, run, profile.judged_on)
     before = _right(policy, asked, run)
     success = trained(policy, size, run, progress)
     after, kinds = _right(policy, asked, run), [one.kind for one in asked]
@@ -141,9 +142,14 @@ def measure(_config: K2Config, _dataset: PackedDataset | None, profile: Profile,
     return {"kinds": kinds, "before": before, "after": after, "success": success, "blind": single}
 
 
+def drawn(each: int, seed: int, split: str) -> list[Question]:
+    """So many problems of each kind, none twice and none with the answer of most others."""
+    return [one for kind, level in LEVELS.items() for one in fair(kind, each, seed, split, level)]
+
+
 def trained(policy: Policy, size: SecondPolicySize, seed: int, progress: Progress = silent) -> list[float]:
     """[iteration] share of its answers that were right. Only problems of moderate difficulty are trained on, as everywhere."""
-    problems = several(KINDS, size.candidates, 1000 + seed)
+    problems = drawn(size.candidates // len(KINDS), seed, "train")
     rates = [sum(one.right for one in group) / PROBES for group in policy.answers(problems, PROBES, seed)]
     pool, _ = moderate(rates, size.prompts)
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=size.lr, betas=(0.9, 0.95), weight_decay=0.0)

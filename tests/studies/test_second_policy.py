@@ -9,7 +9,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from k2lib import K2Config
-from k2lib.gym.mixture import several
+from k2lib.gym.fair import fair
 from k2lib.profiles import SMOKE
 from k2lib.progress import silent
 from k2lib.rl.objective import OBJECTIVES
@@ -17,7 +17,7 @@ from k2lib.sizes import SecondPolicySize
 from k2lib.studies import second_policy as study
 
 SIZE = SecondPolicySize(
-    steps=2, prompts=2, samples=3, epochs=2, minibatches=2, candidates=8, asked=1, lr=1e-3, tau=0.1, seeds=1
+    steps=2, prompts=2, samples=3, epochs=2, minibatches=2, candidates=10, asked=1, lr=1e-3, tau=0.1, seeds=1
 )
 
 
@@ -29,7 +29,7 @@ def float32(monkeypatch):
 @pytest.fixture
 def policy(tmp_path, monkeypatch):
     """A language model of two layers where `k2 get smollm2` would have put its own."""
-    texts = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in several(study.KINDS, 200, 0)]
+    texts = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in study.drawn(40, 7, "train")]
     made = ByteLevelBPETokenizer()
     made.train_from_iterator(texts, 600, special_tokens=["<|end|>"])
     made.save(str(tmp_path / "made.json"))
@@ -48,7 +48,7 @@ def policy(tmp_path, monkeypatch):
 
 
 def asked(kind="sums", count=1):
-    return several((kind,), count, 3)
+    return fair(kind, count, 3, level=study.LEVELS[kind])
 
 
 def test_worked_answers_of_the_same_kind_come_first(policy):
@@ -56,7 +56,7 @@ def test_worked_answers_of_the_same_kind_come_first(policy):
         (problem,) = asked(kind)
         text = policy.tokenizer.decode(policy.prompt(problem))
         assert text.endswith(f"Question: {problem.asks}\nAnswer:") and text.count("Answer:") == study.SHOTS + 1
-        shown = several((kind,), study.SHOTS, 7_000)
+        shown = policy._shown[kind]
         assert all(f"Question: {one.asks}\nAnswer: {one.answer}\n" in text for one in shown)
 
 
@@ -110,7 +110,7 @@ def test_what_is_rewarded_becomes_likelier(policy, monkeypatch):
         return dataclasses.replace((one := real(problem, prompt, said, logprobs)), right=len(one.said) <= 8)
 
     monkeypatch.setattr(policy, "_answer", judged)
-    monkeypatch.setattr(study, "several", lambda *_: [problem] * 8)
+    monkeypatch.setattr(study, "drawn", lambda *_: [problem] * 8)
     size = dataclasses.replace(SIZE, steps=6, samples=16, lr=1e-3)
     success = study.trained(policy, size, 0)
     assert len(success) == 6 and success[-1] > success[0] + 0.2
@@ -129,6 +129,12 @@ def test_the_study_tells_right_answers_before_and_after(policy, monkeypatch):
     one = {"kinds": list(study.KINDS), "before": [0, 1, 2, 3, 4], "after": [4, 3, 2, 1, 0], "blind": [0.1] * 5}
     rates = {"before": [0, 0.25, 0.5, 0.75, 1], "after": [1, 0.75, 0.5, 0.25, 0], "blind": [0.1] * 5}
     assert study.by_kind(one) == rates
+
+
+def test_training_and_examination_of_every_run_differ():
+    problems = [{one.asks for one in study.drawn(10, run, split)} for run in (0, 1) for split in ("train", "test")]
+    assert all(len(one) == 10 * len(study.KINDS) for one in problems)
+    assert not problems[0] & problems[1] and len(problems[0] & problems[2]) < 10 and not problems[2] & problems[3]
 
 
 def test_without_the_model_it_says_what_to_get(monkeypatch):
