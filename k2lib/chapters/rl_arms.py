@@ -6,17 +6,22 @@ from dataclasses import replace
 from k2lib import machine, stages
 from k2lib.evaluate import suite
 from k2lib.evaluate.attempts import pass_at
+from k2lib.evaluate.blind import blind
 from k2lib.gym.mixture import several
 from k2lib.gym.play import play
+from k2lib.llm import get
 from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
 from k2lib.rl.iteration import improve, pairs
 from k2lib.stages.rl_arms import RL_ARMS
 from k2lib.stages.rl_exam import SAMPLES
+from k2lib.stages.warmup import ASIDE
+from k2lib.studies import second_policy
 
 FAMILIES = {"following": "instruction following"}  # by the names under which they are drawn; the others keep theirs
-EXAMINED = ("kinds", "solved", "greedy", "roomy", "tokens", "knowledge", "tasks", "perplexity")
+ASKED = ("kinds", "solved", "greedy", "roomy", "tokens")  # of every held-out problem
+EXAMINED = ("knowledge", "tasks", "perplexity")
 TRAINED = ("development", "away", "kept", "candidates", "moderate")
 PASSES, TAU = (2, 16), 1.0  # over one iteration's episodes, and a pull that they feel
 SHOWN = 4000  # the seed of their problems
@@ -42,7 +47,10 @@ def arms(profile: Profile, seed: int, progress: Progress) -> dict[str, list[dict
 
 
 def _told(examined: dict) -> dict:
-    return {name: examined[name] for name in EXAMINED}
+    """Each question once: where a kind has few of them, the examination asks some again, which would count as new ones."""
+    once = sorted({asks: at for at, asks in reversed([*enumerate(examined["asks"])])}.values())
+    told = {name: [examined[name][at] for at in once] for name in ASKED}
+    return told | {name: examined[name] for name in EXAMINED}
 
 
 def _history(training: dict) -> dict:
@@ -105,6 +113,37 @@ def critics(profile: Profile, seed: int, progress: Progress) -> dict[str, list[d
         name: [stages.rl_critic(profile, closed, seed, run, progress) for run in runs]
         for name, closed in (("closed loop", True), ("frozen critic", False))
     }
+
+
+def second(profile: Profile, seed: int, progress: Progress) -> dict | None:
+    """What the study of a second policy found; None at a small size, or without `k2 get smollm2`.
+
+    {"chances": {"before" | "after": [run][k]}, "kinds": {"before" | "after" | "blind": {kind: [run]}}, "success": [run][iteration],
+    "claims": {id: [points]}}
+    """
+    if profile.second_policy is None or not get.have("smollm2"):
+        return None
+    runs = stages.study(second_policy.STUDY, profile, seed=seed, progress=progress)
+    chances, kinds = ([of(run) for run in runs] for of in (second_policy.chances, second_policy.by_kind))
+    by_kind = {
+        age: {kind: [one[age][at] for one in kinds] for at, kind in enumerate(second_policy.KINDS)} for age in kinds[0]
+    }
+    return {
+        "chances": {age: [one[age] for one in chances] for age in chances[0]},
+        "kinds": by_kind,
+        "success": [run["success"] for run in runs],
+        "claims": second_policy.values(profile, runs),
+    }
+
+
+def blindly(profile: Profile, seed: int, _progress: Progress) -> dict[str, float] | None:
+    """{kind: share of the problems of `k2lib.stages.rl_exam` that one answer to all of them solves}; None without a size."""
+    if profile.rl_arms is None:
+        return None
+    names = stages.LEARNED + ASIDE
+    heldout = several(names, profile.rl_arms.asked * len(names), seed, profile.judged_on)
+    once = {one.asks: one for one in heldout}.values()
+    return {kind: blind([one for one in once if one.kind == kind]) for kind in dict.fromkeys(one.kind for one in once)}
 
 
 def rates(run: dict, kinds: list[str] | None = None, which: str = "solved") -> list[float]:

@@ -24,7 +24,7 @@ from k2lib.stages import rl_arms
 from k2lib.stages.rl import PTX
 from k2lib.stages.rl_exam import ASKED, SAMPLES
 from k2lib.stages.warmup import ASIDE, LEARNED
-from k2lib.studies import growth, rates, tokens
+from k2lib.studies import growth, rates, second_policy, tokens
 from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
@@ -215,8 +215,19 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     asked = len(LEARNED + ASIDE) * arms.asked * (SAMPLES + 2) + ASKED + arms.tasks * TURNS
     one = _trained(config, p, arms.rl, ANSWERS, rl_arms.PTX) + decoding(config, asked, ANSWERS.longest)
     count = arms.seeds * (len(rl_arms.RL_ARMS) + 1)  # two critics cost about an arm
+    count += len(machine.DTYPES) * arms.trainings - arms.seeds
     work += training(config, warmup.steps, warmup.batch_size, warmup.seq_len)
-    return sum((one for _ in range(count)), work)
+    return sum((one for _ in range(count)), work) + _second_policy(p)
+
+
+def _second_policy(p: Profile) -> Work:
+    """RL of SmolLM2; a decoding step of it reads half a gigabyte and takes as long as an update of the kit's own model."""
+    if p.second_policy is None:
+        return Work()
+    size = p.second_policy
+    asked = size.candidates + size.steps * size.prompts + 2 * size.asked * len(second_policy.KINDS)
+    read = PROMPT * (2 * asked + 6 * size.steps * size.epochs * size.prompts)
+    return Work(size.seeds * TAUGHT * read, size.seeds * asked * second_policy.ROOM)
 
 
 def _trained(config: K2Config, p: Profile, r: RLSize, played: Episodes, ptx: int) -> Work:

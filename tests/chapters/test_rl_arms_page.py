@@ -6,6 +6,7 @@ from k2lib import profiles
 from k2lib.chapters import rl_arms
 from k2lib.evaluate.attempts import pass_at
 from k2lib.progress import silent
+from k2lib.studies import second_policy
 
 KINDS = ["mathematics", "tables", "fractions"]
 
@@ -54,7 +55,15 @@ def test_tokens_that_are_spared_and_pairs_that_are_told_apart():
 
 
 def test_nothing_is_measured_where_the_profile_has_no_size_for_it():
-    for measure in (rl_arms.arms, rl_arms.pull, rl_arms.one_learned, rl_arms.critics):
+    for measure in (
+        rl_arms.arms,
+        rl_arms.steady,
+        rl_arms.blindly,
+        rl_arms.pull,
+        rl_arms.one_learned,
+        rl_arms.critics,
+        rl_arms.second,
+    ):
         assert measure(profiles.SMOKE, 0, silent) is None
 
 
@@ -65,3 +74,31 @@ def test_the_problem_that_is_shown_is_the_one_that_gained_most(monkeypatch):
     monkeypatch.setattr(rl_arms.stages, "rl_exam", lambda _profile, name, *_: asked[name])
     found = rl_arms.one_learned(profiles.STUDY, 0, silent)
     assert found == {"asks": "b", "kind": "tables", "before": [("y", False)], "after": [("Y", True)]}
+
+
+def test_what_one_answer_solves_is_of_the_problems_that_every_arm_is_examined_on():
+    found = rl_arms.blindly(profiles.STUDY, 0, silent)
+    assert set(rl_arms.LEARNED) < set(found) and len(found) == len(rl_arms.LEARNED) + 3
+    assert found["letters"] > 0.6 and found["tables"] < 0.2
+
+
+def test_a_second_policy_is_told_by_age_kind_and_run(monkeypatch):
+    count = len(second_policy.KINDS)
+    one = {"kinds": list(second_policy.KINDS), "blind": [0.5] * count, "success": [0.1, 0.2]}
+    runs = [one | {"before": [0] * count, "after": [8] * count}, one | {"before": [8] * count, "after": [16] * count}]
+    monkeypatch.setattr(rl_arms.get, "have", lambda name: name == "smollm2")
+    monkeypatch.setattr(rl_arms.stages, "study", lambda study, *_, **how: runs)
+    found = rl_arms.second(profiles.STUDY, 0, silent)
+    assert found["claims"] == {"rl-raises-a-second-policy": [50.0, 50.0]}
+    assert found["kinds"]["after"]["sums"] == [0.5, 1.0] and found["kinds"]["blind"]["sums"] == [0.5, 0.5]
+    assert found["chances"]["before"][0][0] == 0 and found["chances"]["after"][1] == [1.0] * len(second_policy.KS)
+    monkeypatch.setattr(rl_arms.get, "have", lambda name: False)
+    assert rl_arms.second(profiles.STUDY, 0, silent) is None
+
+
+def test_a_question_that_was_asked_twice_counts_once():
+    examined = {"asks": ["1 + 1", "2 + 2", "1 + 1"], "knowledge": [1], "tasks": [0], "perplexity": 3.0}
+    examined |= {"kinds": ["sums", "sums", "sums"], "solved": [4, 5, 6], "tokens": [1.0, 2.0, 3.0]}
+    told = rl_arms._told(examined | {"greedy": [1, 0, 1], "roomy": [1, 1, 1]})
+    assert told["solved"] == [4, 5] and told["tokens"] == [1.0, 2.0] and told["kinds"] == ["sums"] * 2
+    assert told["knowledge"] == [1] and told["perplexity"] == 3.0
