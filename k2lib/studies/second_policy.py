@@ -129,7 +129,7 @@ class Policy:
 def measure(_config: K2Config, _dataset: PackedDataset | None, profile: Profile, run: int, progress: Progress) -> dict:
     """{"kinds": [problem], "before", "after": [problem] right answers of SAMPLES, "success": [iteration], "blind": [kind]}.
 
-    Every run has held-out problems of its own; "blind" is what one answer to all of a kind solves. RuntimeError without the model.
+    Every run draws its held-out problems anew; "blind" is what one answer to all of a kind solves. RuntimeError without the model.
     """
     if not get.have("smollm2"):
         raise RuntimeError("the study of a second policy trains SmolLM2, which is not here; run `k2 get smollm2`")
