@@ -36,6 +36,16 @@ def commands(groups) -> None:
     command.add_argument("--heldout", type=int, default=64, help="problems on which success is measured")
     command.add_argument("--sampling", choices=["uniform", "curriculum", "prioritised"], default="uniform")
     command.add_argument("--allowance", type=int, help="tokens of an episode in one iteration, after which it pauses")
+    command.add_argument("--objective", choices=["k2", "grpo", "reinforce", "rejection"], default="k2")
+    command.add_argument(
+        "--reset", action="store_true", help="begin every iteration with a new optimizer, as Kimi k1.5 does"
+    )
+    command.add_argument(
+        "--patience",
+        type=int,
+        default=0,
+        help="looks at the development split without a better model after which it stops",
+    )
     command.add_argument("--lr", type=float, default=3e-4)
     command.add_argument("--tau", type=float, default=0.1, help="the pull towards the sampling policy")
     command.add_argument("--temperature", type=float, nargs=2, default=[1.0, 0.7], metavar=("FROM", "TO"))

@@ -66,6 +66,15 @@ def test_a_family_is_trained_on(checkpoint, tmp_path, capsys):
     assert not list(tmp_path.glob(".out*"))
 
 
+def test_another_objective_a_new_optimizer_and_an_early_stop_are_options(checkpoint, tmp_path):
+    how = "--objective grpo --reset --patience 1 --sampling curriculum --steps 9 --lr 1e-9".split()
+    out = tmp_path / "out"
+    assert main(["rl", str(checkpoint), str(out), "--family", "mathematics", *QUICK, *how]) == 0
+    told = load_checkpoint(out).training
+    assert [told["size"][name] for name in ("objective", "reset", "sampling")] == ["grpo", True, "curriculum"]
+    assert len(told["history"]) < 9  # with such a rate no later model is better than the first
+
+
 @pytest.mark.parametrize("with_class", [True, False])
 def test_a_users_rows_are_played_in_their_class_and_scored_by_their_function(checkpoint, rows, tmp_path, with_class):
     place = tmp_path / "own.py"
