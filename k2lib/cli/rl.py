@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 FAMILIES = "mathematics, puzzles, tables, morse, following, faithfulness, coding, repairs, safety, tool-use"
+OBJECTIVES, SAMPLING = ("k2", "reinforce", "grpo", "rejection"), ("uniform", "curriculum", "prioritised")
 
 
 def commands(groups) -> None:
@@ -34,9 +35,9 @@ def commands(groups) -> None:
     )
     command.add_argument("--development", type=int, default=32, help="problems that choose the model that is kept")
     command.add_argument("--heldout", type=int, default=64, help="problems on which success is measured")
-    command.add_argument("--sampling", choices=["uniform", "curriculum", "prioritised"], default="uniform")
+    command.add_argument("--sampling", choices=SAMPLING, default="uniform", help="the order of problems")
     command.add_argument("--allowance", type=int, help="tokens of an episode in one iteration, after which it pauses")
-    command.add_argument("--objective", choices=["k2", "grpo", "reinforce", "rejection"], default="k2")
+    command.add_argument("--objective", choices=OBJECTIVES, default="k2", help="of an update")
     command.add_argument(
         "--reset", action="store_true", help="begin every iteration with a new optimizer, as Kimi k1.5 does"
     )
@@ -44,7 +45,7 @@ def commands(groups) -> None:
         "--patience",
         type=int,
         default=0,
-        help="looks at the development split without a better model after which it stops",
+        help="looks at the development split without a better model after which it stops; 0: never",
     )
     command.add_argument("--lr", type=float, default=3e-4)
     command.add_argument("--tau", type=float, default=0.1, help="the pull towards the sampling policy")

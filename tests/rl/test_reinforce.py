@@ -6,8 +6,11 @@ import pytest
 import torch
 
 from k2lib.cli import main
+from k2lib.cli import rl as cli
 from k2lib.gym.families import family, named, own, read_rows
 from k2lib.llm import chat
+from k2lib.rl.curriculum import SAMPLING
+from k2lib.rl.objective import OBJECTIVES
 from k2lib.train import load_checkpoint, save_checkpoint
 
 OWN = '''
@@ -72,6 +75,9 @@ def test_another_objective_a_new_optimizer_and_an_early_stop_are_options(checkpo
     assert main(["rl", str(checkpoint), str(out), "--family", "mathematics", *QUICK, *how]) == 0
     told = load_checkpoint(out).training
     assert [told["size"][name] for name in ("objective", "reset", "sampling")] == ["grpo", True, "curriculum"]
+    assert (
+        set(cli.OBJECTIVES) == set(OBJECTIVES) and cli.SAMPLING == SAMPLING
+    )  # typed, since a command line loads no PyTorch
     assert len(told["history"]) < 9  # with such a rate no later model is better than the first
 
 
