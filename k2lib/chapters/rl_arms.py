@@ -9,7 +9,6 @@ from k2lib.evaluate.attempts import pass_at
 from k2lib.evaluate.blind import blind
 from k2lib.gym.mixture import several
 from k2lib.gym.play import play
-from k2lib.llm import get
 from k2lib.optim import MuonClip
 from k2lib.profiles import Profile
 from k2lib.progress import Progress
@@ -17,7 +16,6 @@ from k2lib.rl.iteration import improve, pairs
 from k2lib.stages.rl_arms import RL_ARMS
 from k2lib.stages.rl_exam import SAMPLES
 from k2lib.stages.warmup import ASIDE
-from k2lib.studies import second_policy
 
 FAMILIES = {"following": "instruction following"}  # by the names under which they are drawn; the others keep theirs
 ASKED = ("kinds", "solved", "greedy", "roomy", "tokens")  # of every held-out problem
@@ -112,27 +110,6 @@ def critics(profile: Profile, seed: int, progress: Progress) -> dict[str, list[d
     return {
         name: [stages.rl_critic(profile, closed, seed, run, progress) for run in runs]
         for name, closed in (("closed loop", True), ("frozen critic", False))
-    }
-
-
-def second(profile: Profile, seed: int, progress: Progress) -> dict | None:
-    """What the study of a second policy found; None at a small size, or without `k2 get smollm2`.
-
-    {"chances": {"before" | "after": [run][k]}, "kinds": {"before" | "after" | "blind": {kind: [run]}}, "success": [run][iteration],
-    "claims": {id: [points]}}
-    """
-    if profile.second_policy is None or not get.have("smollm2"):
-        return None
-    runs = stages.study(second_policy.STUDY, profile, seed=seed, progress=progress)
-    chances, kinds = ([of(run) for run in runs] for of in (second_policy.chances, second_policy.by_kind))
-    by_kind = {
-        age: {kind: [one[age][at] for one in kinds] for at, kind in enumerate(second_policy.KINDS)} for age in kinds[0]
-    }
-    return {
-        "chances": {age: [one[age] for one in chances] for age in chances[0]},
-        "kinds": by_kind,
-        "success": [run["success"] for run in runs],
-        "claims": second_policy.values(profile, runs),
     }
 
 

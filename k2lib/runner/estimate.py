@@ -221,12 +221,17 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
 
 
 def _second_policy(p: Profile) -> Work:
-    """RL of SmolLM2; a decoding step of it reads half a gigabyte and takes as long as an update of the kit's own model."""
+    """RL of SmolLM2 by each objective. A decoding step of it takes as long as an update of the kit's own model."""
     if p.second_policy is None:
         return Work()
     size = p.second_policy
-    asked = size.candidates + size.steps * size.prompts + 2 * size.asked * len(second_policy.KINDS)
-    read = PROMPT * (2 * asked + 6 * size.steps * size.epochs * size.prompts)
+    played, heldout, trained = (
+        size.steps * size.prompts,
+        size.asked * len(second_policy.KINDS),
+        len(second_policy.COMPARED),
+    )
+    asked = size.candidates + heldout + trained * (played + heldout)
+    read = PROMPT * (2 * asked + 6 * trained * size.epochs * played)
     return Work(size.seeds * TAUGHT * read, size.seeds * asked * second_policy.ROOM)
 
 

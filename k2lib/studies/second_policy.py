@@ -1,8 +1,8 @@
-"""Does RL teach a language model that nobody of the kit trained, SmolLM2-135M-Instruct, or only sharpen it? (section 3.2)
+"""Does RL teach a language model that nobody of the kit trained, SmolLM2-135M-Instruct, and which objective does? (section 3.2)
 
-The same objective, K samples a problem and several updates a rollout, on a model of another family (Llama's), which learned from
-trillions of tokens what ours did not. It is asked with a few worked answers before the question; an answer is one line. Trained by
-AdamW, as whoever made it did: Muon gains little on what AdamW has pre-trained (Moonlight). Needs `k2 get smollm2`.
+K2's objective and two others, K samples a problem and several updates a rollout, on a model of another family (Llama's), which
+learned from trillions of tokens what ours did not. It is asked with a few worked answers before the question; an answer is one
+line. Trained by AdamW, as whoever made it did: Muon gains little on what AdamW has pre-trained (Moonlight). Needs `k2 get smollm2`.
 """
 
 import random
@@ -34,7 +34,10 @@ KINDS = tuple(LEVELS)  # which it solves now and then, before any training
 SHOTS, ROOM = 2, 12  # worked answers before a question; tokens of an answer
 SHOWN = 1 << 16  # the seed of those that are shown
 SAMPLES, PROBES = 16, 4  # answers of a held-out problem; answers that estimate the difficulty of a candidate
+SHOWN_ANSWERS = 4  # of one problem, for a reader
 KS = (1, 2, 4, 8, 16)
+COMPARED = {"K2": "k2", "GRPO": "grpo", "rejection sampling": "rejection"}  # to names of OBJECTIVES
+WITHIN = 0.8  # the share of GRPO's gain that K2's objective must surely reach
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,11 @@ class Policy:
         end = next((at for at, token in enumerate(said) if token in self.stop), None)
         if end is None:
             return Answer(prompt, said, logprobs, right=False)
-        text = self.tokenizer.decode(said[:end], skip_special_tokens=True).strip()
-        return Answer(prompt, said[: end + 1], logprobs[: end + 1], problem.right(text))
+        return Answer(prompt, said[: end + 1], logprobs[: end + 1], problem.right(self.text(said[:end])))
+
+    def text(self, said: list[int]) -> str:
+        """What was said, without the end of its line."""
+        return self.tokenizer.decode(said, skip_special_tokens=True).strip()
 
     def scored(self, group: list[Answer]) -> Scored:
         """What the present weights think, with gradients, of every token that was said to one problem."""
@@ -127,19 +133,31 @@ class Policy:
 
 
 def measure(_config: K2Config, _dataset: PackedDataset | None, profile: Profile, run: int, progress: Progress) -> dict:
-    """{"kinds": [problem], "before", "after": [problem] right answers of SAMPLES, "success": [iteration], "blind": [kind]}.
+    """What one run finds, every objective having trained the same model on the same problems, in iterations of its own samples.
 
-    Every run draws its held-out problems anew; "blind" is what one answer to all of a kind solves. RuntimeError without the model.
+    {"kinds": [problem], "before": [problem] right answers of SAMPLES, "after": {objective: [problem]}, "success": {objective:
+    [iteration]}, "blind": [kind] what one answer to all of a kind solves, "shown": `_most_gained` by K2's}. Every run draws its
+    held-out problems anew. RuntimeError without the model.
     """
     if not get.have("smollm2"):
         raise RuntimeError("the study of a second policy trains SmolLM2, which is not here; run `k2 get smollm2`")
     size, policy = profile.second_policy, Policy(get.path("smollm2"))
+    start = {name: value.clone() for name, value in policy.model.state_dict().items()}
     asked = drawn(size.asked, run, profile.judged_on)
-    before = _right(policy, asked, run)
-    success = trained(policy, size, run, progress)
-    after, kinds = _right(policy, asked, run), [one.kind for one in asked]
-    single = [blind([one for one in asked if one.kind == kind]) for kind in KINDS]
-    return {"kinds": kinds, "before": before, "after": after, "success": success, "blind": single}
+    before, pool = policy.answers(asked, SAMPLES, run), moderately_hard(policy, size, run)
+    after, success = {}, {}
+    for name, objective in COMPARED.items():
+        policy.model.load_state_dict(start)
+        success[name] = trained(policy, pool, objective, size, run, progress)
+        after[name] = policy.answers(asked, SAMPLES, run)
+    return {
+        "kinds": [one.kind for one in asked],
+        "before": _right(before),
+        "after": {name: _right(groups) for name, groups in after.items()},
+        "success": success,
+        "blind": [blind([one for one in asked if one.kind == kind]) for kind in KINDS],
+        "shown": _most_gained(policy, asked, before, after["K2"]),
+    }
 
 
 def drawn(each: int, seed: int, split: str) -> list[Question]:
@@ -147,16 +165,22 @@ def drawn(each: int, seed: int, split: str) -> list[Question]:
     return [one for kind, level in LEVELS.items() for one in fair(kind, each, seed, split, level)]
 
 
-def trained(policy: Policy, size: SecondPolicySize, seed: int, progress: Progress = silent) -> list[float]:
-    """[iteration] share of its answers that were right. Only problems of moderate difficulty are trained on, as everywhere."""
+def moderately_hard(policy: Policy, size: SecondPolicySize, seed: int) -> list[Question]:
+    """Problems to train on: those of moderate difficulty to the policy as it is, as everywhere."""
     problems = drawn(size.candidates // len(KINDS), seed, "train")
     rates = [sum(one.right for one in group) / PROBES for group in policy.answers(problems, PROBES, seed)]
-    pool, _ = moderate(rates, size.prompts)
+    return [problems[i] for i in moderate(rates, size.prompts)[0]]
+
+
+def trained(
+    policy: Policy, pool: list[Question], objective: str, size: SecondPolicySize, seed: int, progress: Progress = silent
+) -> list[float]:
+    """[iteration] share of its answers that were right, while the policy follows an objective, a name of OBJECTIVES."""
     optimizer = torch.optim.AdamW(policy.model.parameters(), lr=size.lr, betas=(0.9, 0.95), weight_decay=0.0)
     rng, success = random.Random(f"second/{seed}"), []
-    for step in progress(range(size.steps), f"RL of a second policy, seed {seed}", size.steps):
-        chosen = choose("uniform", pool, rates, rates, size.prompts, step * size.prompts, 0.0, seed)
-        groups = policy.answers([problems[i] for i in chosen], size.samples, seed * 100_003 + step)
+    for step in progress(range(size.steps), f"RL of a second policy by {objective}, seed {seed}", size.steps):
+        chosen = choose("uniform", list(range(len(pool))), [], [], size.prompts, step * size.prompts, 0.0, seed)
+        groups = policy.answers([pool[i] for i in chosen], size.samples, seed * 100_003 + step)
         success.append(sum(one.right for group in groups for one in group) / (len(groups) * size.samples))
         for group in optimizer.param_groups:
             group["lr"] = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
@@ -164,38 +188,63 @@ def trained(policy: Policy, size: SecondPolicySize, seed: int, progress: Progres
         for _ in range(size.epochs):
             for part in parts(rng.sample(groups, len(groups)), size.minibatches):
                 for answers in part:
-                    (OBJECTIVES["k2"](policy.scored(answers), size.tau) / len(part)).backward()
+                    (OBJECTIVES[objective](policy.scored(answers), size.tau) / len(part)).backward()
                 torch.nn.utils.clip_grad_norm_(policy.model.parameters(), 1.0)
                 optimizer.step()
                 optimizer.zero_grad()
     return success
 
 
-def _right(policy: Policy, problems: list[Question], seed: int) -> list[int]:
-    return [sum(one.right for one in group) for group in policy.answers(problems, SAMPLES, seed)]
+def _right(groups: list[list[Answer]]) -> list[int]:
+    return [sum(one.right for one in group) for group in groups]
+
+
+def _most_gained(
+    policy: Policy, problems: list[Question], before: list[list[Answer]], after: list[list[Answer]]
+) -> dict:
+    """The problem with most right answers more: {"asks", "before", "after": [(what was said, right?)] of SHOWN_ANSWERS}."""
+    gained = [b - a for a, b in zip(_right(before), _right(after), strict=True)]
+    most = max(range(len(problems)), key=gained.__getitem__)
+    said = {
+        age: [(policy.text(one.said), one.right) for one in groups[most][:SHOWN_ANSWERS]]
+        for age, groups in (("before", before), ("after", after))
+    }
+    return {"asks": problems[most].asks} | said
 
 
 def chances(found: dict) -> dict[str, list[float]]:
-    """{"before" | "after": [k of KS] mean pass@k}."""
-    return {age: [statistics.mean(pass_at(k, found[age], SAMPLES)) for k in KS] for age in ("before", "after")}
+    """{"before" | objective: [k of KS] mean pass@k}."""
+    counts = {"before": found["before"]} | found["after"]
+    return {name: [statistics.mean(pass_at(k, rights, SAMPLES)) for k in KS] for name, rights in counts.items()}
 
 
 def by_kind(found: dict) -> dict[str, list[float]]:
-    """{"before" | "after" | "blind": [kind of KINDS] share of the sampled answers that are right, or of one for all}."""
-    rates = {
-        age: [
-            statistics.mean(right / SAMPLES for right, of in zip(found[age], found["kinds"], strict=True) if of == kind)
-            for kind in KINDS
-        ]
-        for age in ("before", "after")
+    """{"before" | objective: [kind of KINDS] share of the sampled answers that are right, "blind": of one answer for all}."""
+    counts = {"before": found["before"]} | found["after"]
+    return {name: _shares(rights, found["kinds"]) for name, rights in counts.items()} | {"blind": found["blind"]}
+
+
+def _shares(rights: list[int], kinds: list[str]) -> list[float]:
+    of = {kind: [right / SAMPLES for right, one in zip(rights, kinds, strict=True) if one == kind] for kind in KINDS}
+    return [statistics.mean(of[kind]) for kind in KINDS]
+
+
+def gained(results: list[dict]) -> dict[str, list[float]]:
+    """{objective: [run] by how many points more of the sampled answers to held-out problems are right}."""
+    return {
+        name: [100 * (sum(one["after"][name]) - sum(one["before"])) / (SAMPLES * len(one["kinds"])) for one in results]
+        for name in COMPARED
     }
-    return rates | {"blind": found["blind"]}
 
 
 def values(_profile: Profile, results: list[dict]) -> dict[str, list[float]]:
-    """One number a seed: by how many points more of the sampled answers to held-out problems are right."""
-    gained = [sum(found["after"]) - sum(found["before"]) for found in results]
-    return {"rl-raises-a-second-policy": [100 * more / (SAMPLES * len(results[0]["kinds"])) for more in gained]}
+    """One number a run for each claim, in points."""
+    k2, grpo, rejection = gained(results).values()
+    return {
+        "rl-raises-a-second-policy": k2,
+        "k2-keeps-up-with-grpo": [ours - WITHIN * theirs for ours, theirs in zip(k2, grpo, strict=True)],
+        "wrong-answers-teach": [ours - theirs for ours, theirs in zip(k2, rejection, strict=True)],
+    }
 
 
 STUDY = Study("07_rl", "second_policy", measure, values, reads_corpus=False)

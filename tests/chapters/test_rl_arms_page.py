@@ -6,7 +6,6 @@ from k2lib import profiles
 from k2lib.chapters import rl_arms
 from k2lib.evaluate.attempts import pass_at
 from k2lib.progress import silent
-from k2lib.studies import second_policy
 
 KINDS = ["mathematics", "tables", "fractions"]
 
@@ -55,15 +54,7 @@ def test_tokens_that_are_spared_and_pairs_that_are_told_apart():
 
 
 def test_nothing_is_measured_where_the_profile_has_no_size_for_it():
-    for measure in (
-        rl_arms.arms,
-        rl_arms.steady,
-        rl_arms.blindly,
-        rl_arms.pull,
-        rl_arms.one_learned,
-        rl_arms.critics,
-        rl_arms.second,
-    ):
+    for measure in (rl_arms.arms, rl_arms.steady, rl_arms.blindly, rl_arms.pull, rl_arms.one_learned, rl_arms.critics):
         assert measure(profiles.SMOKE, 0, silent) is None
 
 
@@ -80,20 +71,6 @@ def test_what_one_answer_solves_is_of_the_problems_that_every_arm_is_examined_on
     found = rl_arms.blindly(profiles.STUDY, 0, silent)
     assert set(rl_arms.LEARNED) < set(found) and len(found) == len(rl_arms.LEARNED) + 3
     assert found["letters"] > 0.6 and found["tables"] < 0.2
-
-
-def test_a_second_policy_is_told_by_age_kind_and_run(monkeypatch):
-    count = len(second_policy.KINDS)
-    one = {"kinds": list(second_policy.KINDS), "blind": [0.5] * count, "success": [0.1, 0.2]}
-    runs = [one | {"before": [0] * count, "after": [8] * count}, one | {"before": [8] * count, "after": [16] * count}]
-    monkeypatch.setattr(rl_arms.get, "have", lambda name: name == "smollm2")
-    monkeypatch.setattr(rl_arms.stages, "study", lambda study, *_, **how: runs)
-    found = rl_arms.second(profiles.STUDY, 0, silent)
-    assert found["claims"] == {"rl-raises-a-second-policy": [50.0, 50.0]}
-    assert found["kinds"]["after"]["sums"] == [0.5, 1.0] and found["kinds"]["blind"]["sums"] == [0.5, 0.5]
-    assert found["chances"]["before"][0][0] == 0 and found["chances"]["after"][1] == [1.0] * len(second_policy.KS)
-    monkeypatch.setattr(rl_arms.get, "have", lambda name: False)
-    assert rl_arms.second(profiles.STUDY, 0, silent) is None
 
 
 def test_a_question_that_was_asked_twice_counts_once():

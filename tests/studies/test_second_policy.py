@@ -102,7 +102,8 @@ def test_a_prompt_that_is_read_once_has_the_gradients_of_one_that_is_read_with_e
         torch.testing.assert_close(found[name], p.grad, atol=1e-6, rtol=1e-3, msg=name)
 
 
-def test_what_is_rewarded_becomes_likelier(policy, monkeypatch):
+@pytest.mark.parametrize("objective", study.COMPARED.values())
+def test_what_is_rewarded_becomes_likelier(policy, monkeypatch, objective):
     """Every short line is right; more of them are short after training."""
     (problem,), real = asked(), policy._answer
 
@@ -110,9 +111,8 @@ def test_what_is_rewarded_becomes_likelier(policy, monkeypatch):
         return dataclasses.replace((one := real(problem, prompt, said, logprobs)), right=len(one.said) <= 8)
 
     monkeypatch.setattr(policy, "_answer", judged)
-    monkeypatch.setattr(study, "drawn", lambda *_: [problem] * 8)
     size = dataclasses.replace(SIZE, steps=6, samples=16, lr=1e-3)
-    success = study.trained(policy, size, 0)
+    success = study.trained(policy, [problem] * 8, objective, size, 0)
     assert len(success) == 6 and success[-1] > success[0] + 0.2
 
 
@@ -121,14 +121,52 @@ def test_the_study_tells_right_answers_before_and_after(policy, monkeypatch):
     monkeypatch.setattr(study, "KS", (1, 4))
     profile = dataclasses.replace(SMOKE, second_policy=SIZE)
     found = study.measure(K2Config.preset("nano"), None, profile, 0, silent)
-    assert len(found["kinds"]) == len(found["before"]) == len(found["after"]) == len(study.KINDS)
-    assert len(found["success"]) == SIZE.steps and found["blind"] == [1.0] * len(study.KINDS)  # one problem of each
-    gained = study.values(profile, [found | {"before": [0, 0, 0, 0, 1], "after": [4, 0, 0, 0, 2]}])
-    assert gained == {"rl-raises-a-second-policy": [25.0]}
-    assert study.chances({"before": [4, 0], "after": [1, 4]}) == {"before": [0.5, 0.5], "after": [0.625, 1.0]}
-    one = {"kinds": list(study.KINDS), "before": [0, 1, 2, 3, 4], "after": [4, 3, 2, 1, 0], "blind": [0.1] * 5}
-    rates = {"before": [0, 0.25, 0.5, 0.75, 1], "after": [1, 0.75, 0.5, 0.25, 0], "blind": [0.1] * 5}
-    assert study.by_kind(one) == rates
+    assert set(found["after"]) == set(found["success"]) == set(study.COMPARED)
+    for rights in (found["kinds"], found["before"], *found["after"].values()):
+        assert len(rights) == len(study.KINDS)
+    assert all(len(success) == SIZE.steps for success in found["success"].values())
+    assert found["blind"] == [1.0] * len(study.KINDS)  # one problem of each
+    assert len(found["shown"]["before"]) == len(found["shown"]["after"]) == study.SHOWN_ANSWERS
+
+
+def test_every_objective_begins_with_the_same_model_and_the_same_samples(policy, monkeypatch):
+    begun = []
+
+    def train(policy, pool, objective, size, seed, progress):
+        begun.append((policy.model.lm_head.weight.clone(), pool))
+        with torch.no_grad():
+            policy.model.lm_head.weight.add_(1)
+        return []
+
+    monkeypatch.setattr(study, "trained", train)
+    monkeypatch.setattr(study, "Policy", lambda _: policy)
+    study.measure(K2Config.preset("nano"), None, dataclasses.replace(SMOKE, second_policy=SIZE), 0, silent)
+    assert len(begun) == len(study.COMPARED)
+    assert all(torch.equal(weight, begun[0][0]) and pool == begun[0][1] for weight, pool in begun)
+
+
+def test_a_claim_is_a_number_of_each_run_in_points(monkeypatch):
+    monkeypatch.setattr(study, "SAMPLES", 4)
+    monkeypatch.setattr(study, "KS", (1, 4))
+    after = {"K2": [4, 0, 0, 0, 2], "GRPO": [4, 2, 0, 0, 0], "rejection sampling": [0, 0, 0, 0, 2]}
+    one = {"kinds": list(study.KINDS), "before": [0, 0, 0, 0, 1], "after": after, "blind": [0.1] * 5}
+    assert study.gained([one]) == {"K2": [25.0], "GRPO": [25.0], "rejection sampling": [5.0]}
+    claims = study.values(SMOKE, [one, one])
+    assert claims["rl-raises-a-second-policy"] == [25.0, 25.0] and claims["wrong-answers-teach"] == [20.0, 20.0]
+    assert claims["k2-keeps-up-with-grpo"] == pytest.approx([5.0, 5.0])
+    rates = study.by_kind(one)
+    assert rates["before"] == [0, 0, 0, 0, 0.25] and rates["K2"] == [1, 0, 0, 0, 0.5] and rates["blind"] == [0.1] * 5
+    assert study.chances(one)["before"] == [0.05, 0.2] and study.chances(one)["K2"] == pytest.approx([0.3, 0.4])
+
+
+def test_the_problem_that_is_shown_has_most_right_answers_more(policy):
+    problems = asked(count=3)
+    groups = policy.answers(problems, 5, 0)
+    before = [[dataclasses.replace(one, right=False) for one in group] for group in groups]
+    after = [[dataclasses.replace(one, right=number == 1) for one in group] for number, group in enumerate(groups)]
+    shown = study._most_gained(policy, problems, before, after)
+    assert shown["asks"] == problems[1].asks and [right for _, right in shown["after"]] == [True] * 4
+    assert shown["before"][0] == (policy.text(groups[1][0].said), False)
 
 
 def test_training_and_examination_of_every_run_differ():
