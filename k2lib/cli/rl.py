@@ -37,6 +37,9 @@ def commands(groups) -> None:
     command.add_argument("--heldout", type=int, default=64, help="problems on which success is measured")
     command.add_argument("--sampling", choices=SAMPLING, default="uniform", help="the order of problems")
     command.add_argument("--allowance", type=int, help="tokens of an episode in one iteration, after which it pauses")
+    command.add_argument(
+        "--base-url", default="", help="an endpoint that plays: `k2 serve --takes-weights`, or like it"
+    )
     command.add_argument("--objective", choices=OBJECTIVES, default="k2", help="of an update")
     command.add_argument(
         "--reset", action="store_true", help="begin every iteration with a new optimizer, as Kimi k1.5 does"
@@ -65,9 +68,8 @@ def rl(options: argparse.Namespace) -> int:
     size = RLSize(**same | {"temperature": tuple(options.temperature)}, ptx_weight=0.1, check_every=4)
     rows = read(options.ptx) if options.ptx else None
     shown = {"progress": lambda items, what, total: tqdm(items, desc=what, total=total)}
-    result = reinforce(
-        options.checkpoint, problems, heldout, options.output, size, rows=rows, seed=options.seed, **shown
-    )
+    how = {"rows": rows, "base_url": options.base_url, "seed": options.seed} | shown
+    result = reinforce(options.checkpoint, problems, heldout, options.output, size, **how)
     print(f"{result.moderate} of {result.candidates} problems are of moderate difficulty")
     for step, rate in result.development:
         print(

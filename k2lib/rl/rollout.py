@@ -13,6 +13,8 @@ from k2lib.gym.problem import Problem
 from k2lib.gym.replay import replayed, saved
 from k2lib.model import K2Model
 
+Player = Callable[..., None]  # of (model, tokenizer, episodes, temperature=, seed=, allowance=)
+
 
 @dataclass
 class Group:
@@ -52,12 +54,16 @@ def collect(
     temperature: float,
     seed: int,
     allowance: int | None = None,
+    player: Player = play_on,
 ) -> tuple[list[Group], list[Group]]:
-    """(groups that are over, groups that go on next time); `begin(n)` gives n new ones, so that `at_once` are under way."""
+    """(groups that are over, groups that go on next time); `begin(n)` gives n new ones, so that `at_once` are under way.
+
+    `player` plays the episodes on, with `play_on`'s arguments: another than that may have an engine of its own.
+    """
     groups = waiting + begin(at_once - len(waiting))
     for group in groups:
         for one in group.episodes:
             one.since = len(one.ids)
     episodes = [one for group in groups for one in group.episodes]
-    play_on(model, tokenizer, episodes, temperature=temperature, seed=seed, allowance=allowance)
+    player(model, tokenizer, episodes, temperature=temperature, seed=seed, allowance=allowance)
     return [group for group in groups if group.over], [group for group in groups if not group.over]

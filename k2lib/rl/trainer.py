@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from torch import Tensor
 
 from k2lib.corpus.tokenizer import Tokenizer
-from k2lib.gym.play import Played, play, success_rates
+from k2lib.gym.play import play, play_on, success_rates
 from k2lib.gym.problem import Problem
 from k2lib.model import K2Model
 from k2lib.optim import MuonClip, schedule
@@ -23,7 +23,7 @@ from k2lib.profiles import RLSize
 from k2lib.progress import Progress, silent
 from k2lib.rl.curriculum import choose, moderate
 from k2lib.rl.iteration import away, improve, pairs, told
-from k2lib.rl.rollout import Group, collect
+from k2lib.rl.rollout import Group, Player, collect
 from k2lib.train import Batch, Snapshot
 
 PROBES = 4  # episodes per problem that estimate its difficulty
@@ -69,12 +69,14 @@ def train_rl(
     seed: int = 0,
     progress: Progress = silent,
     snapshot: Snapshot | None = None,
+    player: Player = play_on,
 ) -> RLResult:
     """Train `model` in place and measure success on `heldout` before and after.
 
     The first `size.development` of `problems` are the development split; none of their questions is trained on.
     If fewer problems of moderate difficulty remain than one iteration needs, others fill up; `moderate` in the result tells.
-    `ptx(start)` yields the rows of PTX from update `start` on. A killed run goes on from its snapshot. RuntimeError if every
+    `ptx(start)` yields the rows of PTX from update `start` on. `player` plays the iterations; difficulty, the development split and
+    `heldout` are always tried here. A killed run goes on from its snapshot. RuntimeError if every
     episode of an iteration is void: the environment or its check is broken, and the message quotes why.
     """
     development, problems = set_aside(problems, size.development)
@@ -92,13 +94,13 @@ def train_rl(
     for step in progress(range(first, size.steps), f"RL, seed {seed}", size.steps - first):
         temperature, own = temperature_at(step, size.steps, size.temperature), seed * 100_003 + step
         begin = functools.partial(_begin, problems, tokenizer, size, state, step / max(1, size.steps - 1), seed)
-        how = {"temperature": temperature, "seed": own, "allowance": size.allowance}
+        how = {"temperature": temperature, "seed": own, "allowance": size.allowance, "player": player}
         done, waiting = collect(model, tokenizer, waiting, begin, size.prompts, **how)
         groups = [group.episodes for group in done if group.fresh]
-        _refuse_void(groups)
+        void = _void(done, waiting)
         for group in done:
             (state["now"][group.number],) = success_rates([group.episodes])
-        record = {"temperature": temperature, "groups": len(groups)}
+        record = {"temperature": temperature, "groups": len(groups), "void": void}
         if groups:
             optimizer = MuonClip.for_model(model, lr=size.lr) if size.reset else optimizer
             lr = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
@@ -163,13 +165,16 @@ def _begin(problems, tokenizer, size: RLSize, state: dict, share: float, seed: i
     return [Group.start(number, problems[number], size.samples, tokenizer) for number in numbers]
 
 
-def _refuse_void(groups: list[list[Played]]) -> None:
-    outcomes = [one.outcome for group in groups for one in group]
-    if outcomes and all(one.status == "void" for one in outcomes):
+def _void(done: list[Group], waiting: list[Group]) -> int:
+    """How many of the episodes that ended are void. RuntimeError if all are, and no other goes on."""
+    outcomes = [one.outcome for group in done for one in group.episodes]
+    void = [one for one in outcomes if one.status == "void"]
+    if void and len(void) == len(outcomes) and not waiting:
         raise RuntimeError(
-            f"all {len(outcomes)} episodes of an iteration are void, the first because: {outcomes[0].why}; mend the environment, "
+            f"all {len(void)} episodes of an iteration are void, the first because: {void[0].why}; mend the environment, "
             "its check or the sandbox, and give the same command again"
         )
+    return len(void)
 
 
 def _look(model, tokenizer, development: list[Problem], result: RLResult, state: dict, steps: int) -> None:

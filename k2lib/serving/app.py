@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request as WebRequest
@@ -13,6 +14,7 @@ from starlette.routing import Route
 
 from k2lib.serving import wire
 from k2lib.serving.batcher import Batcher, Ended
+from k2lib.serving.checkpoint import open_engine
 from k2lib.serving.engine import Engine, Request
 from k2lib.serving.turn import Turn
 from k2lib.serving.wire import Asked, Refused
@@ -20,8 +22,12 @@ from k2lib.serving.wire import Asked, Refused
 LARGEST_BODY = 16 << 20  # bytes
 
 
-def application(engine: Engine, *, batch: int = 16, key: str = "") -> Starlette:
-    """An ASGI application. With a `key` every request must carry it as its bearer token."""
+def application(engine: Engine, *, batch: int = 16, key: str = "", weights: Path | None = None) -> Starlette:
+    """An ASGI application. With a `key` every request must carry it as its bearer token.
+
+    With a folder `weights`, POST /update_weights_from_disk {"model_path"} serves a checkpoint in it from then on, other weights of
+    the same model; requests that came before are answered by the old ones. The route is SGLang's.
+    """
     batcher = Batcher(engine, batch)
 
     async def models(request: WebRequest) -> Response:
@@ -62,6 +68,15 @@ def application(engine: Engine, *, batch: int = 16, key: str = "") -> Starlette:
         head = wire.head("text_completion", engine.name, f"cmpl-{secrets.token_hex(12)}")
         return JSONResponse(head | {"choices": choices, "usage": used})
 
+    async def take(request: WebRequest) -> Response:
+        _authorized(request, key)
+        path = wire.read_path(await _body(request), weights)
+        try:
+            await batcher.serve(lambda: _same(engine, open_engine(path, engine.name)))
+        except (OSError, ValueError) as error:
+            raise Refused(str(error), field="model_path") from None
+        return JSONResponse({"success": True, "message": f"serving {path}"})
+
     @asynccontextmanager
     async def lifespan(_app: Starlette):
         yield
@@ -73,7 +88,17 @@ def application(engine: Engine, *, batch: int = 16, key: str = "") -> Starlette:
         Route("/v1/completions", by_ids, methods=["POST"]),
         Route("/health", lambda _request: Response("ok")),
     ]
+    if weights is not None:
+        routes.append(Route("/update_weights_from_disk", take, methods=["POST"]))
     return Starlette(routes=routes, exception_handlers={Refused: _refuse}, lifespan=lifespan)
+
+
+def _same(engine: Engine, other: Engine) -> Engine:
+    """The other one. ValueError if it is no engine of the same model."""
+    shapes = [(type(one).__name__, one.vocabulary, one.positions) for one in (engine, other)]
+    if shapes[0] != shapes[1]:
+        raise ValueError(f"the checkpoint is of another model: {shapes[1]} in place of {shapes[0]}")
+    return other
 
 
 async def _refuse(_request: WebRequest, error: Refused) -> Response:

@@ -4,10 +4,12 @@ A batch holds whoever waits when the one before it has ended and samples alike; 
 """
 
 import asyncio
+import itertools
 import queue
 import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from k2lib.serving.engine import Engine, Request
@@ -45,10 +47,18 @@ class Job:
             self.enough = True
 
 
+@dataclass(frozen=True)
+class Change:
+    """Of the engine: who makes the next one, and who waits for it."""
+
+    make: Callable[[], Engine]
+    made: Future
+
+
 class Batcher:
     def __init__(self, engine: Engine, largest: int = 16):
         self.engine, self._largest = engine, largest
-        self._waiting: queue.Queue[Job | None] = queue.Queue()
+        self._waiting: queue.Queue[Job | Change | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
         self._thread.start()
 
@@ -65,26 +75,44 @@ class Batcher:
         finally:
             job.enough = True
 
+    async def serve(self, make: Callable[[], Engine]) -> None:
+        """Makes another engine between two batches and serves it from then on; what `make` raises is raised here."""
+        made: Future[None] = Future()
+        self._waiting.put(Change(make, made))
+        await asyncio.wrap_future(made)
+
     def close(self) -> None:
         """Ends the thread after the batch that it is at."""
         self._waiting.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        aside: deque[Job] = deque()  # they sample otherwise than the batch that went before them
+        aside: deque[Job | Change | None] = deque()  # they came later, or sample otherwise than the batch before them
         while True:
             first = aside.popleft() if aside else self._waiting.get()
             if first is None:
                 return
+            if isinstance(first, Change):
+                self._change(first)
+                continue
             aside.extend(self._arrived())
-            alike = [job for job in aside if job and job.request.sampling == first.request.sampling]
+            known = itertools.takewhile(lambda job: isinstance(job, Job), aside)  # what follows a change waits for it
+            alike = [job for job in known if job.request.sampling == first.request.sampling]
             batch = [job for job in (first, *alike[: self._largest - 1]) if not job.enough]
             for job in alike[: self._largest - 1]:
                 aside.remove(job)
             if batch:
                 self._decode(batch)
 
-    def _arrived(self) -> list[Job | None]:
+    def _change(self, change: Change) -> None:
+        try:
+            self.engine = change.make()
+        except Exception as error:  # whatever it is, who asked for it must hear of it
+            change.made.set_exception(error)
+        else:
+            change.made.set_result(None)
+
+    def _arrived(self) -> list[Job | Change | None]:
         found = []
         while True:
             try:

@@ -41,8 +41,8 @@ def _checkpoint(name: str) -> ChatModel:
             f'the model {name!r} is no directory; give "scripted", a checkpoint directory, or --base-url (or K2_LLM_BASE_URL) for '
             "the endpoint that serves it"
         )
+    from k2lib.serving.checkpoint import open_engine
     from k2lib.serving.local import EngineChat  # PyTorch: who speaks to an endpoint must not wait for it
-    from k2lib.serving.run import open_engine
 
     return EngineChat(open_engine(directory), identity=_hash(directory))
 

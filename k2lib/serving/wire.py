@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from k2lib.serving.engine import Sampling
 
@@ -96,6 +97,17 @@ def read_ids(body: object, name: str, vocabulary: int) -> AskedIds:
         None if body.get("seed") is None else _whole(body, "seed", 0, -(1 << 63), (1 << 63) - 1),
         _whole(body, "n", 1, 1, MOST_CHOICES),
     )
+
+
+def read_path(body: object, folder: Path) -> Path:
+    """The checkpoint that a request names by its path. Refused for one that is not in the folder, wherever its links lead."""
+    given = body.get("model_path") if isinstance(body, dict) else None
+    if not isinstance(given, str) or not given or "\0" in given:
+        raise Refused(f"model_path is {given!r}; give the path of a checkpoint in {folder}", field="model_path")
+    path = Path(given).resolve()
+    if folder.resolve() not in path.parents or not path.is_dir():
+        raise Refused(f"model_path is {given!r}, no directory in {folder}", field="model_path")
+    return path
 
 
 def _number(body: dict, field: str, default: float, low: float, high: float) -> float:

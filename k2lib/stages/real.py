@@ -28,8 +28,8 @@ def real_rewrites(wanted: list[tuple[str, str]], seed: int = 0, progress: Progre
 
 
 async def _written(wanted: list[tuple[str, str]], seed: int, progress: Progress) -> list[Rephrasing]:
+    from k2lib.serving.checkpoint import open_engine
     from k2lib.serving.local import EngineChat  # needs transformers
-    from k2lib.serving.run import open_engine
 
     model, written = EngineChat(open_engine(get.path("smollm2"), MODEL), TOGETHER), []
     for at in progress(range(0, len(wanted), TOGETHER), f"{MODEL} rewrites", -(-len(wanted) // TOGETHER)):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from loopback import served
 
 from k2lib.cli import main
 from k2lib.cli import rl as cli
@@ -11,6 +12,7 @@ from k2lib.gym.families import family, named, own, read_rows
 from k2lib.llm import chat
 from k2lib.rl.curriculum import SAMPLING
 from k2lib.rl.objective import OBJECTIVES
+from k2lib.serving.engine import K2Engine
 from k2lib.train import load_checkpoint, save_checkpoint
 
 OWN = '''
@@ -78,6 +80,15 @@ def test_another_objective_a_new_optimizer_and_an_early_stop_are_options(checkpo
     # written out in the command, which loads no PyTorch to show its help
     assert set(cli.OBJECTIVES) == set(OBJECTIVES) and cli.SAMPLING == SAMPLING
     assert len(told["history"]) < 9  # with such a rate no later model is better than the first
+
+
+def test_an_endpoint_plays_the_iterations(checkpoint, tmp_path, capsys):
+    arguments = ["rl", str(checkpoint), str(tmp_path / "out"), "--family", "mathematics", *QUICK, "--base-url"]
+    with served(K2Engine(checkpoint, "tiny"), weights=tmp_path) as url:
+        assert main([*arguments, url]) == 0
+    history = load_checkpoint(tmp_path / "out").training["history"]
+    assert [step["void"] for step in history] == [0, 0] and all(step["mismatch"] < 1e-2 for step in history)
+    assert main([*arguments, url]) == 2 and "lists no model" in capsys.readouterr().err  # it is gone
 
 
 @pytest.mark.parametrize("with_class", [True, False])

@@ -13,13 +13,16 @@ from letters import Letters
 from loopback import served
 
 from k2lib.agents import tasks
-from k2lib.gym.play import play
+from k2lib.gym.play import Played, play, play_on
 from k2lib.gym.tool_use import ToolUse
 from k2lib.llm import chat
 from k2lib.llm.protocol import ChatError
+from k2lib.model import K2Model
 from k2lib.profiles import SMOKE
+from k2lib.rl import remote
 from k2lib.rl.policy import policy_gradients
-from k2lib.rl.remote import Endpoint, ids, play_remotely
+from k2lib.rl.remote import Endpoint, Remote, ids, play_remotely
+from k2lib.rl.trainer import train_rl
 from k2lib.serving.engine import K2Engine
 from k2lib.train import save_checkpoint
 
@@ -31,7 +34,7 @@ def tiny(model, tiny_tokenizer, tmp_path, monkeypatch):
     with torch.no_grad():
         model.lm_head.weight[tiny_tokenizer.encode_control(chat.END)] *= 4
     path = save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {})
-    with served(K2Engine(path, "tiny")) as url:
+    with served(K2Engine(path, "tiny"), weights=tmp_path) as url:
         yield url, model
 
 
@@ -121,3 +124,94 @@ def test_an_endpoint_that_is_gone_voids_its_episodes(tiny_tokenizer, model, monk
     groups = play_remotely(gone, [Letters("a")], samples=3)
     assert all(one.outcome.status == "void" and "127.0.0.1:9" in one.outcome.why for one in groups[0])
     assert replace(groups[0][0]).broken and isinstance(ChatError("x"), RuntimeError)
+
+
+def test_an_endpoint_plays_with_the_weights_that_it_took(tiny, tiny_tokenizer, tmp_path):
+    url, model = tiny
+    player, problem = Remote(endpoint(url, tiny_tokenizer, model), tmp_path), Letters("a")
+    with torch.no_grad():
+        model.lm_head.weight.copy_(model.lm_head.weight.flip(0))
+    far, near = (Played.start(problem, tiny_tokenizer) for _ in range(2))
+    player(model, tiny_tokenizer, [far], temperature=0.0, seed=0, allowance=None)
+    play_on(model, tiny_tokenizer, [near])
+    assert far.ids == near.ids and [path.name for path in tmp_path.iterdir()] == ["served"]
+    torch.testing.assert_close(torch.tensor(far.logprobs), torch.tensor(near.logprobs), atol=1e-4, rtol=1e-3)
+
+
+def test_an_allowance_pauses_an_episode_where_it_pauses_here(tiny, tiny_tokenizer):
+    url, model = tiny
+    far, near = (Played.start(Letters("a"), tiny_tokenizer) for _ in range(2))
+    for _ in range(3):
+        remote.play_on(endpoint(url, tiny_tokenizer, model), [far], temperature=0.0, seed=0, allowance=2)
+        play_on(model, tiny_tokenizer, [near], allowance=2)
+        assert (far.ids, far.unfinished, far.over) == (near.ids, near.unfinished, near.over)
+    assert sum(far.mask) > 2
+
+
+def test_episodes_that_lose_the_endpoint_are_counted_and_the_others_trained(
+    tiny, tiny_tokenizer, tmp_path, monkeypatch
+):
+    url, model = tiny
+    real, asked = Endpoint.turn, []
+
+    async def turn(self, *arguments):
+        asked.append(arguments)
+        if len(asked) % 3 == 0:
+            raise ChatError("it is gone")
+        return await real(self, *arguments)
+
+    monkeypatch.setattr(Endpoint, "turn", turn)
+    before = model.lm_head.weight.clone()
+    size = replace(SMOKE.rl, steps=2, prompts=2, samples=4, development=2)
+    player = Remote(endpoint(url, tiny_tokenizer, model), tmp_path)
+    problems = [Letters(letter) for letter in "abcdefgh"]
+    result = train_rl(model, tiny_tokenizer, problems, problems[:1], None, size, player=player)
+    assert all(0 < step["void"] < 8 for step in result.history) and len(asked) >= 16
+    assert all(step["mismatch"] < 1e-3 for step in result.history) and len(result.history) == 2
+    assert before.shape == model.lm_head.weight.shape
+
+
+def test_an_endpoint_that_takes_no_weights_ends_the_run_and_says_why(model, tiny_tokenizer, tmp_path):
+    path = save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {})
+    size, problems = replace(SMOKE.rl, steps=1, prompts=2, samples=2, development=0), [Letters("a"), Letters("b")]
+    with served(K2Engine(path, "tiny")) as url:
+        player = Remote(Endpoint.at(url, tiny_tokenizer, 1 << 20), tmp_path)
+        with pytest.raises(RuntimeError, match=r"all 4 episodes .* has not taken the new weights .* --takes-weights"):
+            train_rl(model, tiny_tokenizer, problems, problems, None, size, player=player)
+
+
+def test_the_served_model_is_found_and_a_url_where_nobody_answers_is_named(tiny, tiny_tokenizer, monkeypatch):
+    url, model = tiny
+    found = Endpoint.at(url, tiny_tokenizer, 1 << 20)
+    assert (found.model, found.positions) == ("tiny", model.config.max_position_embeddings)
+    assert Endpoint.at(url, tiny_tokenizer, 8).positions == 8
+    with pytest.raises(ChatError, match=r"127\.0\.0\.1:9/v1 lists no model"):
+        Endpoint.at("http://127.0.0.1:9/v1", tiny_tokenizer, 8, timeout=1.0)
+
+
+def test_other_weights_come_from_the_folder_alone_and_are_of_the_same_model(
+    tiny, tiny_tokenizer, tmp_path, tmp_path_factory
+):
+    url, model = tiny
+    outside = save_checkpoint(tmp_path_factory.mktemp("outside") / "other", model, tiny_tokenizer, {})
+    (tmp_path / "link").symlink_to(outside)
+    (tmp_path / "empty").mkdir()
+    shorter = K2Model(replace(model.config, max_position_embeddings=model.config.max_position_embeddings // 2))
+    save_checkpoint(tmp_path / "shorter", shorter, tiny_tokenizer, {})
+    route, served_before = url.removesuffix("/v1") + "/update_weights_from_disk", tmp_path / "served"
+    wrong = [
+        outside,
+        tmp_path / "link",
+        tmp_path,
+        tmp_path / "empty",
+        tmp_path / "no",
+        tmp_path / "shorter",
+        "",
+        3,
+        None,
+    ]
+    for path in wrong:
+        told = httpx.post(route, json={"model_path": path if path is None or isinstance(path, int) else str(path)})
+        assert told.status_code == 400 and told.json()["error"]["param"] == "model_path", path
+    assert httpx.post(route, json=["x"]).status_code == 400
+    assert httpx.post(route, json={"model_path": str(served_before)}).json()["success"] is True

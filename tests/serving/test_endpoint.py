@@ -18,10 +18,10 @@ from k2lib.agents import production
 from k2lib.agents.expert import ScriptedAgent
 from k2lib.llm import OpenAIChat, chat
 from k2lib.profiles import SMOKE
+from k2lib.serving.checkpoint import open_engine
 from k2lib.serving.engine import K2Engine, Request, Sampling
 from k2lib.serving.foreign import TransformersEngine
 from k2lib.serving.open import Spoken
-from k2lib.serving.run import open_engine
 from k2lib.train import save_checkpoint
 
 HI = [{"role": "user", "content": "the fox"}]
@@ -320,13 +320,13 @@ def test_a_real_models_rewrites_are_kept_and_made_once(artifacts, monkeypatch):
 
     from k2lib import stages
     from k2lib.llm import get
-    from k2lib.serving import run
+    from k2lib.serving import checkpoint
 
     with pytest.raises(RuntimeError, match="k2 get smollm2"):
         stages.real_rewrites([("A text of some words.", "letter")])
     opened = []
     monkeypatch.setattr(get, "have", lambda name: True)
-    monkeypatch.setattr(run, "open_engine", lambda directory, name: opened.append(directory) or Reciter())
+    monkeypatch.setattr(checkpoint, "open_engine", lambda directory, name: opened.append(directory) or Reciter())
     wanted = [
         ("Ada Novak was born in Oslo in 1950 and plays the harp.", style) for style in ("letter", "diary", "news")
     ]
