@@ -23,7 +23,7 @@ def commands(groups) -> None:
     command = groups.add_parser("study", help="measure a study seed by seed; what is done already is not done again")
     command.set_defaults(run=study)
     command.add_argument(
-        "name", help="routing, rates, updates, tokens, growth, heads, harm or fp8: the files of k2lib/studies"
+        "name", help="table1, chunks, notes, routing, rates, updates, tokens, growth, heads, harm, fp8 or second_policy"
     )
     _profile(command)
     command.add_argument("--seeds", type=int, help="how many, from 0 on (the profile's own number)")
@@ -53,11 +53,13 @@ def notebooks(options: argparse.Namespace) -> int:
 
 
 def study(options: argparse.Namespace) -> int:
+    from k2lib.chapters import second_policy
     from k2lib.publish import study
     from k2lib.report import claims
     from k2lib.report.progress import progress
 
-    path, ledger = study.run(options.name, options.profile, options.seeds, progress)
+    shown = {"second": second_policy.second} if options.name == "second_policy" else None
+    path, ledger = study.run(options.name, options.profile, options.seeds, progress, shown=shown)
     verdicts = claims.judge_all(ledger.records, options.profile)
     for name in ledger.records:
         verdict = verdicts[name]

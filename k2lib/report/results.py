@@ -68,7 +68,8 @@ def machine_folder(provenance: dict) -> str:
 def published(notebook: str, root: Path | None = None) -> tuple[Run, Ledger]:
     """The committed run that the notebook's page is drawn from: of the largest profile that has one, the newest.
 
-    FileNotFoundError saying what to run where none has measured what a page shows.
+    What a study of that notebook and profile has measured for the page no earlier takes the place of the run's own; its entry in
+    `measured` says "where". FileNotFoundError saying what to run where none has measured what a page shows.
     """
     found = [(run, ledger) for run in runs(root=root) if (ledger := run.ledger(notebook)) and ledger.measured]
     if not found:
@@ -77,7 +78,28 @@ def published(notebook: str, root: Path | None = None) -> tuple[Run, Ledger]:
             "runs it at once"
         )
     largest = found[-1][0].profile
-    return max((pair for pair in found if pair[0].profile == largest), key=lambda pair: pair[1].provenance["date"])
+    run, ledger = max(
+        (pair for pair in found if pair[0].profile == largest), key=lambda pair: pair[1].provenance["date"]
+    )
+    for study in _studies(notebook, largest, root):
+        if study.provenance["date"] >= ledger.provenance["date"]:
+            ledger.measured |= {name: one | {"where": where(study)} for name, one in study.measured.items()}
+            ledger.records |= study.records
+    return run, ledger
+
+
+def _studies(notebook: str, profile: str, root: Path | None) -> list[Ledger]:
+    """The studies that have measured what its page shows, the newest last."""
+    every = [Ledger.load(path) for run in runs(profile, root) for path in run.folder.glob("[a-z]*.json")]
+    shown = [one for one in every if one.notebook == notebook and one.measured]
+    return sorted(shown, key=lambda one: one.provenance["date"])
+
+
+def where(ledger: Ledger) -> str:
+    """On what machine a ledger was measured, and when."""
+    source = ledger.provenance
+    device = source["machine"] if source["device"] == "CPU" else source["device"]
+    return f"{device} in {source['measured']['dtype']}, {source['date']}, commit `{source['commit']}`"
 
 
 def evidence(root: Path | None = None) -> dict[str, Evidence]:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable
 
 from k2lib.report.ledger import Ledger
+from k2lib.report.results import where
 from k2lib.synth.rephrase import differences
 
 LONGEST, SAID = 1200, 240  # characters of one passage, of one answer
@@ -13,11 +14,9 @@ LONGEST, SAID = 1200, 240  # characters of one passage, of one answer
 
 def origin(ledger: Ledger) -> None:
     """Displays which run a page is drawn from."""
-    source = ledger.provenance
-    where = source["machine"] if source["device"] == "CPU" else source["device"]
     _display(
-        f"**Drawn from a committed run**: profile `{ledger.profile}` on {where} in {source['measured']['dtype']}, "
-        f"{source['date']}, commit `{source['commit']}`. Nothing is trained here; with another `profile` the page measures anew."
+        f"**Drawn from a committed run**: profile `{ledger.profile}` on {where(ledger)}. "
+        "Nothing is trained here; with another `profile` the page measures anew."
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from k2lib import closure
 from k2lib.publish import commit, html, pages, study, table
 from k2lib.report import claims, picture, start
 from k2lib.report.ledger import Ledger, Record
@@ -153,6 +154,42 @@ def test_a_page_is_drawn_from_the_largest_run_that_measured_and_there_from_the_n
         add(machine, profile, date, measured)
         run, ledger = published("05_parallelism", tmp_path)
         assert (run.machine, run.profile) == chosen and ledger.provenance["date"]
+
+
+def test_a_page_takes_what_a_study_of_its_own_has_measured_no_earlier(tmp_path):
+    source = {"device": "CPU", "machine": "a", "measured": {"dtype": "float32"}, "commit": "abc", "date": "2026-01-02"}
+
+    def add(name, value, date, notebook="07_rl"):
+        records = {"rl-raises-success": Record("rl-raises-success", value)}
+        measured = {"second": {"value": value, "code": "c"}} | (
+            {"arms": {"value": 1, "code": "c"}} if name == "07" else {}
+        )
+        ledger = Ledger(notebook, "study", records=records, measured=measured, provenance=source | {"date": date})
+        ledger.save(tmp_path / "a" / "study" / f"{name}.json")
+
+    add("07", 1.0, "2026-01-02")
+    add("older", 2.0, "2026-01-01")
+    add("of_another_page", 3.0, "2026-01-09", "06_sft")
+    _, ledger = published("07_rl", tmp_path)
+    assert ledger.measured["second"] == {"value": 1.0, "code": "c"} and ledger.records["rl-raises-success"].values == 1
+    add("newest", 5.0, "2026-01-04")
+    add("later", 4.0, "2026-01-03")
+    _, ledger = published("07_rl", tmp_path)
+    told = "a in float32, 2026-01-04, commit `abc`"
+    assert ledger.measured["second"] == {"value": 5.0, "code": "c", "where": told} and "arms" in ledger.measured
+    assert ledger.records["rl-raises-success"].values == 5 and ledger.provenance["date"] == "2026-01-02"
+
+
+def test_a_study_leaves_what_its_page_shows_unless_other_seeds_are_asked_for(artifacts, tmp_path, monkeypatch):
+    def shown(profile, seed, progress):
+        return {"seen": [profile.name, seed]}
+
+    monkeypatch.setattr(study.stages, "study", lambda *_, **how: [])
+    monkeypatch.setitem(study.STUDIES, "growth", dataclasses.replace(study.STUDIES["growth"], values=lambda *_: {}))
+    how = {"results": tmp_path, "shown": {"of_growth": shown}}
+    _, ledger = study.run("growth", "smoke", **how)
+    assert ledger.measured == {"of_growth": {"value": {"seen": ["smoke", 0]}, "code": closure.of_function(shown)}}
+    assert study.run("growth", "smoke", 2, **how)[1].measured == {}
 
 
 def test_a_machine_is_named_by_its_processor_or_gpu_and_its_arithmetic():
