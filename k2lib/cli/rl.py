@@ -34,7 +34,7 @@ def commands(groups) -> None:
         "--candidates", type=int, default=512, help="problems of the families from which the moderate ones are taken"
     )
     command.add_argument("--development", type=int, default=32, help="problems that choose the model that is kept")
-    command.add_argument("--heldout", type=int, default=64, help="problems on which success is measured")
+    command.add_argument("--heldout", type=int, default=64, help="problems on which success is measured, at most")
     command.add_argument("--sampling", choices=SAMPLING, default="uniform", help="the order of problems")
     command.add_argument("--allowance", type=int, help="tokens of an episode in one iteration, after which it pauses")
     command.add_argument(
@@ -96,7 +96,7 @@ def _problems(options: argparse.Namespace) -> tuple[list, list]:
     for name in options.family:
         train += problems(name, options.candidates // count, options.seed + 1000, "train", level)
         heldout += problems(name, options.heldout // count, options.seed, "test", level)
-    return _mixed(train, count), heldout
+    return _mixed(train, count), list({str(one.messages): one for one in heldout}.values())  # each question once
 
 
 def _mixed(every: list, families: int) -> list:

@@ -8,7 +8,8 @@ from loopback import served
 
 from k2lib.cli import main
 from k2lib.cli import rl as cli
-from k2lib.gym.families import family, named, own, read_rows
+from k2lib.cli.main import parser
+from k2lib.gym.families import family, named, own, problems, read_rows
 from k2lib.llm import chat
 from k2lib.rl.curriculum import SAMPLING
 from k2lib.rl.objective import OBJECTIVES
@@ -123,6 +124,13 @@ def test_what_is_wrong_is_said(checkpoint, rows, tmp_path, capsys, arguments, sa
     given = [one.format(rows=rows, own=tmp_path / "own.py") for one in arguments]
     assert main(["rl", str(checkpoint), str(tmp_path / "out"), *QUICK, *given]) == 2
     assert said in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_no_question_is_held_out_twice():
+    asked = ["--family", "morse", "--level", "0", "--heldout", "64", "--candidates", "8"]
+    _, heldout = cli._problems(parser().parse_args(["rl", "start", "out", *asked]))
+    questions = [str(one.messages) for one in heldout]
+    assert len(problems("morse", 64, 0, "test", 0)) == 64 > len(questions) == len(set(questions))
 
 
 def test_names_and_families_are_looked_up():
