@@ -105,6 +105,8 @@ class Batcher:
                 self._decode(batch)
 
     def _change(self, change: Change) -> None:
+        if not change.made.set_running_or_notify_cancel():  # who asked for it has gone
+            return
         try:
             self.engine = change.make()
         except Exception as error:  # whatever it is, who asked for it must hear of it

@@ -1,5 +1,6 @@
 """Rollouts by an endpoint: `k2 serve` over a checkpoint, one that tells texts in place of ids, and one that is gone."""
 
+import asyncio
 import contextlib
 import json
 import threading
@@ -23,7 +24,8 @@ from k2lib.rl import remote
 from k2lib.rl.policy import policy_gradients
 from k2lib.rl.remote import Endpoint, Remote, ids, play_remotely
 from k2lib.rl.trainer import train_rl
-from k2lib.serving.engine import K2Engine
+from k2lib.serving.batcher import Batcher
+from k2lib.serving.engine import K2Engine, Request, Sampling
 from k2lib.train import save_checkpoint
 
 
@@ -187,6 +189,32 @@ def test_the_served_model_is_found_and_a_url_where_nobody_answers_is_named(tiny,
     assert Endpoint.at(url, tiny_tokenizer, 8).positions == 8
     with pytest.raises(ChatError, match=r"127\.0\.0\.1:9/v1 lists no model"):
         Endpoint.at("http://127.0.0.1:9/v1", tiny_tokenizer, 8, timeout=1.0)
+
+
+def test_who_leaves_before_the_weights_have_changed_stops_nobody(model, tiny_tokenizer, tmp_path):
+    engine = K2Engine(save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {}), "tiny")
+    batcher, entered, free = Batcher(engine), threading.Event(), threading.Event()
+
+    def slowly():
+        entered.set()
+        free.wait()
+        return engine
+
+    async def asked():
+        first = asyncio.create_task(batcher.serve(slowly))
+        await asyncio.to_thread(entered.wait)
+        left = asyncio.create_task(batcher.serve(lambda: None))
+        await asyncio.sleep(0)  # it stands in the queue
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+        free.set()
+        await first
+        async for event in batcher.listen(Request((5, 6), 2, Sampling(0.0, 1.0), 0)):
+            last = event
+        return last
+
+    assert asyncio.run(asked()).finish in ("length", "stop") and batcher.engine is engine
+    batcher.close()
 
 
 def test_other_weights_come_from_the_folder_alone_and_are_of_the_same_model(
