@@ -58,6 +58,7 @@ def told(groups: list[list[Played]], seen: list[Seen], size: RLSize) -> dict[str
         "success": _mean([float(one.solved) for one in episodes if one.outcome.status != "void"]),
         "length": _mean([float(sum(one.mask)) for one in episodes]),
         "cut": _mean([float(one.truncated) for one in episodes]),
+        "void": len(episodes) - len(rewards),
         "loss": _mean([one.loss for one in seen]),
         "entropy": seen[0].entropy.mean().item(),  # nats a token
         "mismatch": seen[0].apart.mean().item(),  # between sampling and training, nats a token: no update lies between

@@ -106,7 +106,7 @@ def train_rl(
             lr = schedule.wsd(step, lr=size.lr, warmup=0, total=size.steps)
             seen, violation = improve(model, optimizer, groups, size, lr, tokenizer.pad_id, rows, own)
             state["updates"] += len(seen)
-            record |= told(groups, seen, size) | {"violation": violation}
+            record |= told(groups, seen, size) | {"violation": violation, "void": void}
             result.pairs = pairs(seen, size.minibatches)
         result.history.append(record)
         if (step + 1) % size.check_every == 0 or step + 1 == size.steps:

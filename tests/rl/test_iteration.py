@@ -68,7 +68,7 @@ def test_what_an_iteration_tells(model, tiny_tokenizer, groups):
     groups[1][3].truncated = True
     seen = trained(model, tiny_tokenizer, groups, minibatches=1)
     found = told(groups, seen, SMOKE.rl)
-    assert (found["cut"], found["success"]) == (1 / 8, pytest.approx(2 / 7))
+    assert (found["void"], found["cut"], found["success"]) == (1, 1 / 8, pytest.approx(2 / 7))
     assert found["reward"] == pytest.approx((2 - 0.5) / 7)
     uniform = torch.tensor(float(tiny_tokenizer.vocab_size)).log().item()
     assert 0 < found["entropy"] <= uniform
