@@ -9,10 +9,11 @@ from loopback import served
 from k2lib.cli import main
 from k2lib.cli import rl as cli
 from k2lib.cli.main import parser
-from k2lib.gym.families import family, named, own, problems, read_rows
+from k2lib.gym.families import FAMILIES, family, named, own, problems, read_rows
 from k2lib.llm import chat
 from k2lib.rl.curriculum import SAMPLING
 from k2lib.rl.objective import OBJECTIVES
+from k2lib.sandbox import unavailable
 from k2lib.serving.engine import K2Engine
 from k2lib.train import load_checkpoint, save_checkpoint
 
@@ -70,6 +71,17 @@ def test_a_family_is_trained_on(checkpoint, tmp_path, capsys):
     assert "after 2 iterations" in said and "held out, greedy" in said
     assert len(out.training["history"]) == 2 and out.training["kinds"] == ["mathematics"] * 2 + ["tool use"] * 2
     assert not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_that_the_command_names_is_played_and_trained_on(checkpoint, tmp_path, name):
+    if name in ("coding", "repairs") and unavailable() is not None:
+        pytest.skip(f"no sandbox works here: {unavailable()}")
+    few = "--steps 1 --prompts 2 --samples 2 --candidates 3 --development 1 --heldout 1 --level 0 --lr 1e-2".split()
+    assert main(["rl", str(checkpoint), str(tmp_path / "out"), "--family", name, *few]) == 0
+    (step,) = load_checkpoint(tmp_path / "out").training["history"]
+    assert (step["groups"], step["void"]) == (2, 0) and step["length"] > 0
+    assert name in cli.FAMILIES.split(", ")
 
 
 def test_another_objective_a_new_optimizer_and_an_early_stop_are_options(checkpoint, tmp_path):
