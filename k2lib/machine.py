@@ -24,6 +24,7 @@ HOST = torch.device("cpu")
 GPU = "cuda"  # the type of device that the raw kernels run on
 FASTER = 1.3  # bf16 is used where its products are that much faster than fp32's; less does not pay for its rounding
 DTYPES = ("float32", "bfloat16")
+SMALL = 1 << 15  # values that a layer reads: with fewer, waking a second thread takes longer than its half of the work
 SIZES = (256, 512, 1024)  # of the square products that are timed; a slow dtype never gets to the last
 LARGER = (2048, 4096, 8192)  # what an accelerator needs until its products, and not their launches, take the time
 PATIENCE = 0.03  # seconds for one product, after which no larger one is tried
@@ -83,6 +84,20 @@ def threads(most: int | None = None) -> int:
     if not chosen.isdigit() or int(chosen) < 1:
         raise ValueError(f"{wish} is {chosen!r}; set it to a number of threads, such as 2, or unset it")
     return int(chosen)
+
+
+@contextlib.contextmanager
+def threads_for(values: int, where: torch.device) -> Iterator[None]:
+    """One thread where a layer reads no more than `SMALL` values and the others sleep; else PyTorch's number."""
+    before, asleep = torch.get_num_threads(), os.environ.get("OMP_WAIT_POLICY", "").upper() == "PASSIVE"
+    if before == 1 or where.type != "cpu" or values > SMALL or not asleep:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @functools.cache

@@ -197,3 +197,22 @@ def test_a_models_whole_life_takes_place_on_the_chosen_device(monkeypatch, tmp_p
     assert (here.pop("device"), there.pop("device")) == ({False}, {True})
     close = dict.fromkeys(here, 1e-5) | {"rl": 1e-4}  # whose loss holds what decoding and training round otherwise
     assert there == {name: pytest.approx(numbers, rel=close[name]) for name, numbers in here.items()}
+
+
+@pytest.mark.parametrize(
+    ("values", "policy", "inside"),
+    [(machine.SMALL, "passive", 1), (machine.SMALL + 1, "passive", 3), (1, "active", 3), (1, "", 3)],
+)
+def test_small_layers_keep_one_thread_where_the_others_sleep(monkeypatch, values, policy, inside):
+    monkeypatch.setenv("OMP_WAIT_POLICY", policy)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with pytest.raises(KeyError), machine.threads_for(values, HOST):
+            assert torch.get_num_threads() == inside
+            raise KeyError
+        assert torch.get_num_threads() == 3
+        with machine.threads_for(1, torch.device("meta")):
+            assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

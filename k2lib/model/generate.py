@@ -15,6 +15,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from k2lib import machine
 from k2lib.model.cache import LatentCache
 from k2lib.model.moe import Experts
 from k2lib.model.norm import compute_dtype
@@ -72,32 +73,33 @@ def sample(
     streams = [torch.Generator().manual_seed(s) for s in seeds]
     chances = torch.stack([torch.rand(max_new_tokens, generator=stream) for stream in streams]).to(device)
     rows = torch.arange(len(prompts), device=device)  # which sequence each row of the batch is
-    for step in range(max_new_tokens):
-        log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
-        _refuse_nan(log_p, rows, step)
-        open_p = _restricted(log_p, rows, completions, constraints)
-        chosen = open_p.argmax(-1) if temperature == 0 else draw(open_p / temperature, top_p, chances[rows, step])
-        own = log_p.gather(1, chosen[:, None]).squeeze(1)
-        going = []
-        for row, (i, token, value) in enumerate(zip(rows.tolist(), chosen.tolist(), own.tolist(), strict=True)):
-            if completions[i].finish == "stop":  # ended before, not yet dropped
-                continue
-            completions[i].tokens.append(token)
-            completions[i].logprobs.append(value)
-            if constraints:
-                constraints[i].take(token)
-            enough = on_token is not None and on_token(i, token, value)
-            if token in stops or enough or _ends(completions[i].tokens, stop):
-                completions[i].finish = "stop"
-            else:
-                going.append(row)
-        if not going or step + 1 == max_new_tokens:
-            break
-        if len(going) < COMPACT * len(rows):
-            keep = torch.tensor(going, device=device)
-            cache.select(keep)
-            rows, chosen = rows[keep], chosen[keep]
-        hidden = model.hidden(chosen[:, None], cache)[:, 0]
+    with machine.threads_for(len(prompts) * model.config.hidden_size, device):
+        for step in range(max_new_tokens):
+            log_p = model.lm_head(hidden).float().log_softmax(-1)  # [A, V]
+            _refuse_nan(log_p, rows, step)
+            open_p = _restricted(log_p, rows, completions, constraints)
+            chosen = open_p.argmax(-1) if temperature == 0 else draw(open_p / temperature, top_p, chances[rows, step])
+            own = log_p.gather(1, chosen[:, None]).squeeze(1)
+            going = []
+            for row, (i, token, value) in enumerate(zip(rows.tolist(), chosen.tolist(), own.tolist(), strict=True)):
+                if completions[i].finish == "stop":  # ended before, not yet dropped
+                    continue
+                completions[i].tokens.append(token)
+                completions[i].logprobs.append(value)
+                if constraints:
+                    constraints[i].take(token)
+                enough = on_token is not None and on_token(i, token, value)
+                if token in stops or enough or _ends(completions[i].tokens, stop):
+                    completions[i].finish = "stop"
+                else:
+                    going.append(row)
+            if not going or step + 1 == max_new_tokens:
+                break
+            if len(going) < COMPACT * len(rows):
+                keep = torch.tensor(going, device=device)
+                cache.select(keep)
+                rows, chosen = rows[keep], chosen[keep]
+            hidden = model.hidden(chosen[:, None], cache)[:, 0]
     return completions
 
 
