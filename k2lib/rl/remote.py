@@ -163,8 +163,8 @@ async def _play_on(endpoint: Endpoint, episodes: list[Played], temperature: floa
 class Remote:
     """Plays for `train_rl` at an endpoint, in place of the trainer's own model: `player=Remote(endpoint, folder)`.
 
-    The weights go through `folder`, which the endpoint must be able to read. If it does not take them, the iteration's episodes
-    are void, since nobody could tell which weights played them.
+    The weights go through `folder`, which the endpoint must be able to read. If it does not take them, what is not
+    over is void, since nobody could tell which weights played it.
     """
 
     def __init__(self, endpoint: Endpoint, folder: Path):
@@ -177,8 +177,8 @@ class Remote:
         try:
             self._endpoint.take(weights)
         except ChatError as error:
-            for one in episodes:
-                one.broken = one.broken or str(error)
+            for one in (one for one in episodes if not one.over):
+                one.broken = str(error)
             return
         finally:
             shutil.rmtree(weights)

@@ -173,6 +173,15 @@ def test_episodes_that_lose_the_endpoint_are_counted_and_the_others_trained(
     assert before.shape == model.lm_head.weight.shape
 
 
+def test_what_is_over_stays_so_when_weights_are_not_taken(model, tiny_tokenizer, tmp_path):
+    gone = endpoint("http://127.0.0.1:9/v1", tiny_tokenizer, model)
+    gone._settings["max_retries"] = 0
+    over, other = (Played.start(Letters("a"), tiny_tokenizer) for _ in range(2))
+    over.truncated = True
+    Remote(gone, tmp_path)(model, tiny_tokenizer, [over, other], temperature=1.0, seed=0, allowance=None)
+    assert (over.outcome.status, other.outcome.status) == ("fail", "void") and not list(tmp_path.iterdir())
+
+
 def test_an_endpoint_that_takes_no_weights_ends_the_run_and_says_why(model, tiny_tokenizer, tmp_path):
     path = save_checkpoint(tmp_path / "served", model, tiny_tokenizer, {})
     size, problems = replace(SMOKE.rl, steps=1, prompts=2, samples=2, development=0), [Letters("a"), Letters("b")]
