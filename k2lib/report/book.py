@@ -87,7 +87,7 @@ class Book:
             commands = f"`k2 reproduce --profile {self.profile.name} --only {self.notebook[:2]}` and `k2 publish`"
             raise ValueError(f"the committed run of {self.notebook} has not measured {name!r}; {commands} do")
         if "where" in entry:
-            print(f"({name}: measured by itself on {entry['where'].replace('`', '')})")
+            print(f"({name}: from a study of its own on {entry['where'].replace('`', '')})")
         if entry["code"] != code:
             print(f"({name}: the code that measured this has changed since)")
         return entry

@@ -189,6 +189,17 @@ def test_a_published_page_reads_the_largest_committed_run_and_says_where_it_was_
         book.measure("new", given)
 
 
+def test_a_published_page_says_what_comes_from_a_study_of_its_own(committed, tmp_path, capsys):
+    source = {"machine": "another, 2 cores", "device": "CPU", "measured": {"dtype": "bfloat16"}, "commit": "4d5e6f"}
+    measured = {"given": {"value": {"seed": 9}, "code": closure.of_function(given)}}
+    study = Ledger("05_parallelism", "laptop", measured=measured, provenance=source | {"date": "2026-02-01"})
+    study.save(tmp_path / "another" / "laptop" / "of_its_own.json")
+    book = start("05_parallelism", "published", 0)
+    assert book.measure("given", given) == {"seed": 9}
+    told = "(given: from a study of its own on another, 2 cores in bfloat16, 2026-02-01, commit 4d5e6f)\n"
+    assert capsys.readouterr().out == told
+
+
 def test_a_published_page_is_judged_at_the_profile_of_its_run(committed, artifacts, capsys):
     book = start("05_parallelism", "published", 0)
     for claim in claims.of_notebook("05_parallelism"):

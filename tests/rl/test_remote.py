@@ -163,14 +163,13 @@ def test_episodes_that_lose_the_endpoint_are_counted_and_the_others_trained(
         return await real(self, *arguments)
 
     monkeypatch.setattr(Endpoint, "turn", turn)
-    before = model.lm_head.weight.clone()
     size = replace(SMOKE.rl, steps=2, prompts=2, samples=4, development=2)
     player = Remote(endpoint(url, tiny_tokenizer, model), tmp_path)
     problems = [Letters(letter) for letter in "abcdefgh"]
     result = train_rl(model, tiny_tokenizer, problems, problems[:1], None, size, player=player)
     assert all(0 < step["void"] < 8 for step in result.history) and len(asked) >= 16
     assert all(step["mismatch"] < 1e-3 for step in result.history) and len(result.history) == 2
-    assert before.shape == model.lm_head.weight.shape
+    assert all(step["groups"] > 0 and step["drift"] > 0 for step in result.history)  # updates led away from who sampled
 
 
 def test_what_is_over_stays_so_when_weights_are_not_taken(model, tiny_tokenizer, tmp_path):
