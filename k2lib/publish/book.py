@@ -17,9 +17,11 @@ SETTINGS = {
     "use_directory_urls": False,
     "markdown_extensions": ["tables", "fenced_code"],
     "extra_javascript": ["plotly.min.js", "figures.js"],
+    "extra_css": ["tables.css"],
     "validation": {"links": {"anchors": "warn"}},
     "strict": True,  # a link that leads nowhere ends the build
 }
+TABLES = ".wy-table-responsive table td { white-space: normal; }\n"  # the theme would hide columns behind a scroll bar
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$([^$\n]+?)\$", re.DOTALL)
 
 
@@ -40,6 +42,7 @@ def build(site: Path | None = None, notebooks: Path = NOTEBOOKS) -> Path:
     (docs / "index.md").write_text(_index(notebooks / "README.md", paths), encoding="utf-8")
     (docs / "plotly.min.js").write_text(plotly.offline.get_plotlyjs(), encoding="utf-8")
     (docs / "figures.js").write_text(picture.DRAW, encoding="utf-8")
+    (docs / "tables.css").write_text(TABLES, encoding="utf-8")
     nav = [{"Questions": "index.md"}, *({_title(path): f"{path.stem}.md"} for path in paths)]
     where = {"docs_dir": str(docs), "site_dir": str(work / "site"), "nav": nav}
     mkdocs(load_config(config_file=_config(work), **SETTINGS | where))
