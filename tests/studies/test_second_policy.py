@@ -40,9 +40,9 @@ def policy(tmp_path, monkeypatch):
     LlamaForCausalLM(config).save_pretrained(tmp_path)
     monkeypatch.setattr(study.get, "path", lambda name: tmp_path)
     monkeypatch.setattr(study.get, "have", lambda name: True)
-    made = study.Policy(tmp_path)
+    made = study.Policy(tmp_path, study.asker(), ("\n",), study.ROOM)
     with torch.no_grad():
-        hidden = made.model.model(input_ids=torch.tensor([made.prompt(asked()[0])])).last_hidden_state[0, -1]
+        hidden = made.model.model(input_ids=torch.tensor([made.encode(made.asks(asked()[0]))])).last_hidden_state[0, -1]
         made.model.lm_head.weight[made.stop[0]] += 4 * hidden / hidden.square().sum()  # lines end
     return made
 
@@ -54,20 +54,20 @@ def asked(kind="sums", count=1):
 def test_worked_answers_of_the_same_kind_come_first(policy):
     for kind in study.KINDS:
         (problem,) = asked(kind)
-        text = policy.tokenizer.decode(policy.prompt(problem))
+        text = policy.asks(problem)
         assert text.endswith(f"Question: {problem.asks}\nAnswer:") and text.count("Answer:") == study.SHOTS + 1
-        shown = policy._shown[kind]
+        shown = fair(kind, study.SHOTS, study.SHOWN, level=study.LEVELS[kind], most=1.0)
         assert all(f"Question: {one.asks}\nAnswer: {one.answer}\n" in text for one in shown)
 
 
 def test_an_answer_is_one_line_and_one_that_does_not_end_is_wrong(policy):
     problem = types.SimpleNamespace(right=lambda text: text == "42")
-    ids = policy._encode(" 42\nmore")
+    ids = policy.encode(" 42\nmore")
     ended = policy._answer(problem, [1], ids, [0.0] * len(ids))
     assert ended.right and ended.said[-1] == policy.stop[0] and len(ended.said) == len(ended.logprobs) < len(ids)
-    ids = policy._encode(" 42")
+    ids = policy.encode(" 42")
     assert not policy._answer(problem, [1], ids, [0.0] * len(ids)).right
-    ids = policy._encode(" 41\n42\n")
+    ids = policy.encode(" 41\n42\n")
     assert not policy._answer(problem, [1], ids, [0.0] * len(ids)).right
 
 
@@ -139,7 +139,7 @@ def test_every_objective_begins_with_the_same_model_and_the_same_samples(policy,
         return []
 
     monkeypatch.setattr(study, "trained", train)
-    monkeypatch.setattr(study, "Policy", lambda _: policy)
+    monkeypatch.setattr(study, "Policy", lambda *_: policy)
     study.measure(K2Config.preset("nano"), None, dataclasses.replace(SMOKE, second_policy=SIZE), 0, silent)
     assert len(begun) == len(study.COMPARED)
     assert all(torch.equal(weight, begun[0][0]) and pool == begun[0][1] for weight, pool in begun)
