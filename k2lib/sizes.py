@@ -211,6 +211,15 @@ class SecondPolicySize:
 
 
 @dataclass(frozen=True)
+class SecondFamiliesSize(SecondPolicySize):
+    """The same after fine-tuning, on families of problems."""
+
+    worked: int  # answers of each family that fine-tuning shows
+    sft_batch: int
+    sft_lr: float
+
+
+@dataclass(frozen=True)
 class EvalSize:
     perplexity_tokens: int
     questions: int
@@ -250,3 +259,4 @@ class Profile:
     threads: int | None = None  # at most; None leaves it to the machine
     real_passages: int = 34  # that a real language model rewrites, where it is at hand
     second_policy: SecondPolicySize | None = None  # None: not at this size
+    second_families: SecondFamiliesSize | None = None

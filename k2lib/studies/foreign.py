@@ -60,6 +60,11 @@ class Policy:
             return Answer(prompt, said, logprobs, right=False)
         return Answer(prompt, said[: end + 1], logprobs[: end + 1], problem.right(self.text(said[:end])))
 
+    def worked(self, problem: Question) -> Answer:
+        """A right answer, as fine-tuning shall learn it; its probabilities are not known."""
+        said = [*self.encode(f" {problem.answer}"), self.stop[-1]]
+        return Answer(self.encode(self.asks(problem)), said, [0.0] * len(said), right=True)
+
     def text(self, said: list[int]) -> str:
         """What was said, without its end."""
         return self.tokenizer.decode(said, skip_special_tokens=True).strip()
@@ -69,13 +74,11 @@ class Policy:
         longest = max(len(one.said) for one in group)
         tokens = torch.tensor([one.said + [0] * (longest - len(one.said)) for one in group], device=machine.device())
         wanted = torch.tensor([[at < len(one.said) for at in range(longest)] for one in group], device=tokens.device)
-        first, cache = self._read(group[0].prompt, len(group))
         with machine.precision(tokens.device):
-            later = (
-                self.model(input_ids=tokens[:, :-1], past_key_values=cache).logits
-                if longest > 1
-                else first[:, None, :0]
-            )
+            first, cache = self._read(group[0].prompt, len(group))
+            later = first[:, None][:, :0]
+            if longest > 1:
+                later = self.model(input_ids=tokens[:, :-1], past_key_values=cache).logits
         log_p = torch.cat((first[:, None], later), 1)[wanted].float().log_softmax(-1)
         old = [value for one in group for value in one.logprobs]
         rewards = torch.tensor([[float(one.right) for one in group]], device=tokens.device)
@@ -90,8 +93,7 @@ class Policy:
     def _read(self, prompt: list[int], times: int):
         """(the logits [times, V] of what comes next, the keys and values) of a prompt that is read once."""
         asked = torch.tensor([prompt], device=machine.device())
-        with machine.precision(asked.device):
-            out = self.model(input_ids=asked, use_cache=True, logits_to_keep=1)
+        out = self.model(input_ids=asked, use_cache=True, logits_to_keep=1)
         out.past_key_values.batch_repeat_interleave(times)
         return out.logits[:, -1].expand(times, -1), out.past_key_values
 

@@ -25,6 +25,26 @@ def moderately_hard(policy: Policy, problems: list[Question], seed: int, enough:
     return [problems[i] for i in moderate(rates, enough)[0]]
 
 
+def fine_tuned(
+    policy: Policy, worked: list[Question], lr: float, batch: int, seed: int, progress: Progress = silent
+) -> list[float]:
+    """[update] mean loss of a token of its `batch` worked answers, each read once, in nats; a rate that falls to a tenth at the end."""
+    optimizer, losses = _adamw(policy, lr), []
+    order = random.Random(f"fine-tuning/{seed}").sample(worked, len(worked))
+    steps = len(worked) // batch
+    policy.model.train()
+    for step in progress(range(steps), f"fine-tuning of a second policy, seed {seed}", steps):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.wsd(step, lr=lr, warmup=steps // 10, total=steps)
+        losses.append(0.0)
+        for problem in order[step * batch :][:batch]:
+            loss = -policy.scored([policy.worked(problem)]).logp.mean() / batch
+            loss.backward()
+            losses[-1] += loss.item()
+        _step(policy, optimizer)
+    return losses
+
+
 def trained(
     policy: Policy, pool: list[Question], objective: str, size: SecondPolicySize, seed: int, progress: Progress = silent
 ) -> list[float]:

@@ -5,8 +5,7 @@ import types
 
 import pytest
 import torch
-from tokenizers import ByteLevelBPETokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tiny_llama import save
 
 from k2lib import K2Config
 from k2lib.gym.fair import fair
@@ -30,14 +29,7 @@ def float32(monkeypatch):
 def policy(tmp_path, monkeypatch):
     """A language model of two layers where `k2 get smollm2` would have put its own."""
     texts = [f"Question: {one.asks}\nAnswer: {one.answer}\n\n" for one in study.drawn(40, 7, "train")]
-    made = ByteLevelBPETokenizer()
-    made.train_from_iterator(texts, 600, special_tokens=["<|end|>"])
-    made.save(str(tmp_path / "made.json"))
-    PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "made.json"), eos_token="<|end|>").save_pretrained(tmp_path)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-    config = LlamaConfig(vocab_size=600, **shape, num_key_value_heads=2, eos_token_id=0)
-    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    save(tmp_path, texts)
     monkeypatch.setattr(study.get, "path", lambda name: tmp_path)
     monkeypatch.setattr(study.get, "have", lambda name: True)
     made = study.Policy(tmp_path, study.asker(), ("\n",), study.ROOM)
