@@ -24,6 +24,7 @@ from k2lib.sizes import (
     RLArmsSize,
     RLSize,
     RoutingSize,
+    SecondFamiliesSize,
     SecondPolicySize,
     StudyModel,
     TrainSize,
@@ -121,6 +122,10 @@ _RL_ARMS = RLArmsSize(
 _SECOND_POLICY = SecondPolicySize(
     steps=10, prompts=8, samples=8, epochs=2, minibatches=2, candidates=100, asked=16, lr=1e-5, tau=0.1, seeds=5
 )
+_SECOND_FAMILIES = SecondFamiliesSize(
+    steps=10, prompts=12, samples=8, epochs=2, minibatches=2, candidates=96, asked=12, lr=1e-5, tau=0.1, seeds=5,
+    worked=40, sft_batch=8, sft_lr=2e-4,
+)  # fmt: skip
 _ARMS = ArmsSize(
     rows=2500, steps=150, batch_size=8, seq_len=1024, warmup=10, muon=5e-3, adamw=1e-3, asked=100, executed=10, seeds=3
 )
@@ -225,6 +230,7 @@ STUDY = replace(  # the laptop's sizes, with the seeds that a verdict needs and 
     rl=replace(LAPTOP.rl, steps=8, candidates=96, development=24, check_every=2, heldout=40),
     rl_arms=_RL_ARMS,
     second_policy=_SECOND_POLICY,
+    second_families=_SECOND_FAMILIES,
     runs=3,
 )
 

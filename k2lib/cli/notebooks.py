@@ -23,7 +23,8 @@ def commands(groups) -> None:
     command = groups.add_parser("study", help="measure a study seed by seed; what is done already is not done again")
     command.set_defaults(run=study)
     command.add_argument(
-        "name", help="table1, chunks, notes, routing, rates, updates, tokens, growth, heads, harm, fp8 or second_policy"
+        "name",
+        help="table1, chunks, notes, routing, rates, updates, tokens, growth, heads, harm, fp8, second_policy or second_families",
     )
     _profile(command)
     command.add_argument("--seeds", type=int, help="how many, from 0 on (the profile's own number)")
@@ -53,12 +54,16 @@ def notebooks(options: argparse.Namespace) -> int:
 
 
 def study(options: argparse.Namespace) -> int:
-    from k2lib.chapters import second_policy
+    from k2lib.chapters import second_families, second_policy
     from k2lib.publish import study
     from k2lib.report import claims
     from k2lib.report.progress import progress
 
-    shown = {"second": second_policy.second} if options.name == "second_policy" else None
+    pages = {
+        "second_policy": {"second": second_policy.second},
+        "second_families": {"families": second_families.families},
+    }
+    shown = pages.get(options.name)
     path, ledger = study.run(options.name, options.profile, options.seeds, progress, shown=shown)
     verdicts = claims.judge_all(ledger.records, options.profile)
     for name in ledger.records:

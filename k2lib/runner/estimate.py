@@ -24,7 +24,7 @@ from k2lib.stages import rl_arms
 from k2lib.stages.rl import PTX
 from k2lib.stages.rl_exam import ASKED, SAMPLES
 from k2lib.stages.warmup import ASIDE, LEARNED
-from k2lib.studies import growth, rates, second_policy, tokens
+from k2lib.studies import growth, rates, second_families, second_policy, tokens
 from k2lib.studies.fp8 import ARMS
 
 SHARE = {"float32": 0.58, "bfloat16": 0.5}  # of the rate of large products: what those of a training step reach
@@ -217,7 +217,7 @@ def _reinforcement(config: K2Config, p: Profile) -> Work:
     count = arms.seeds * (len(rl_arms.RL_ARMS) + 1)  # two critics cost about an arm
     count += len(machine.DTYPES) * arms.trainings - arms.seeds
     work += training(config, warmup.steps, warmup.batch_size, warmup.seq_len)
-    return sum((one for _ in range(count)), work) + _second_policy(p)
+    return sum((one for _ in range(count)), work) + _second_policy(p) + _second_families(p)
 
 
 def _second_policy(p: Profile) -> Work:
@@ -233,6 +233,17 @@ def _second_policy(p: Profile) -> Work:
     asked = size.candidates + heldout + trained * (played + heldout)
     read = PROMPT * (2 * asked + 6 * trained * size.epochs * played)
     return Work(size.seeds * TAUGHT * read, size.seeds * asked * second_policy.ROOM)
+
+
+def _second_families(p: Profile) -> Work:
+    """Fine-tuning and RL of SmolLM2, and the examination after either."""
+    if p.second_families is None:
+        return Work()
+    size = p.second_families
+    played, shown = size.steps * size.prompts, len(second_families.SHOWN)
+    asked = size.candidates + 2 * size.asked * shown + played
+    read = PROMPT * (2 * asked + 6 * (size.worked * shown + size.epochs * played))
+    return Work(size.seeds * TAUGHT * read, size.seeds * asked * second_families.ROOM)
 
 
 def _trained(config: K2Config, p: Profile, r: RLSize, played: Episodes, ptx: int) -> Work:

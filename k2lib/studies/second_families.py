@@ -1,8 +1,8 @@
 """What does RL give over fine-tuning, and what does it take? SmolLM2-135M-Instruct on the gym's families (section 3.2.1).
 
-Fine-tuning shows the model worked answers of four families and two puzzles, since who never solves a problem learns nothing from
-trying. K2's objective then trains it on other problems of the four, by whole episodes. Examined are all six, on problems that
-neither stage has seen, and what the model still knows of English: the perplexity of Python's documentation. Needs `k2 get smollm2`.
+Fine-tuning shows the model worked answers of five families and of two puzzles, since who never solves a problem learns nothing
+from trying. K2's objective then trains it on other problems of the five, by whole episodes. Examined are all seven, on problems
+that neither stage has seen, and its English: the perplexity of Python's documentation. Needs `k2 get smollm2`.
 """
 
 import statistics
@@ -22,7 +22,7 @@ from k2lib.studies.foreign import Answer, Policy
 from k2lib.studies.foreign_training import fine_tuned, moderately_hard, trained
 from k2lib.studies.study import Study
 
-LEARNED = ("mathematics", "tables", "faithfulness", "following")  # by RL
+LEARNED = ("mathematics", "tables", "faithfulness", "following", "countdown")  # by RL
 SHOWN = (*LEARNED, "letters", "divisors")  # by fine-tuning, the last two by nothing else
 LEVELS = {"divisors": 1}  # else the easiest
 WORKED = 1 << 16  # added to the seed of the worked answers
@@ -89,26 +89,34 @@ def perplexity(policy: Policy) -> float:
     return float(torch.cat(losses).mean().exp())
 
 
+def rates(results: list[dict]) -> dict[str, dict[str, list[float]]]:
+    """{"SFT" | "RL": {family: [run] share of the sampled answers that are right}, "blind": {family: [run]}}."""
+    told = {
+        stage: {family: [_share(one["right"][stage][family]) for one in results] for family in SHOWN}
+        for stage in ("SFT", "RL")
+    }
+    return told | {"blind": {family: [one["blind"][family] for one in results] for family in SHOWN}}
+
+
+def _share(right: list[int]) -> float:
+    return statistics.mean(right) / SAMPLES
+
+
 def gained(results: list[dict]) -> dict[str, list[float]]:
     """{family: [run] by how many points more of the sampled answers to held-out problems are right after RL than after SFT}."""
-    return {family: [_share(one, "RL", family) - _share(one, "SFT", family) for one in results] for family in SHOWN}
-
-
-def _share(found: dict, stage: str, family: str) -> float:
-    """In points."""
-    return 100 * statistics.mean(found["right"][stage][family]) / SAMPLES
+    told = rates(results)
+    return {family: _points(told["RL"][family], told["SFT"][family]) for family in SHOWN}
 
 
 def learned(results: list[dict]) -> dict[str, list[float]]:
     """{family of LEARNED: [run] points by which RL is above fine-tuning and above one answer to all, whichever is less}."""
-    gains = gained(results)
-    return {
-        family: [
-            min(gain, _share(one, "RL", family) - 100 * one["blind"][family])
-            for gain, one in zip(gains[family], results, strict=True)
-        ]
-        for family in LEARNED
-    }
+    told, gains = rates(results), gained(results)
+    read = {family: _points(told["RL"][family], told["blind"][family]) for family in LEARNED}
+    return {family: list(map(min, gains[family], read[family])) for family in LEARNED}
+
+
+def _points(after: list[float], before: list[float]) -> list[float]:
+    return [100 * (one - other) for one, other in zip(after, before, strict=True)]
 
 
 def values(_profile: Profile, results: list[dict]) -> dict[str, list[float]]:

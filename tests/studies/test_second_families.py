@@ -16,7 +16,7 @@ from k2lib.studies import foreign_training
 from k2lib.studies import second_families as study
 
 SIZE = SecondFamiliesSize(
-    steps=1, prompts=2, samples=3, epochs=1, minibatches=1, candidates=8, asked=1, lr=1e-4, tau=0.1, seeds=1,
+    steps=1, prompts=2, samples=3, epochs=1, minibatches=1, candidates=10, asked=1, lr=1e-4, tau=0.1, seeds=1,
     worked=2, sft_batch=2, sft_lr=1e-3,
 )  # fmt: skip
 
@@ -111,7 +111,7 @@ def test_a_family_counts_by_what_is_above_fine_tuning_and_above_one_answer_to_al
     low = [one({"tables": [0]}, rose | {"tables": [3]}, 10.0)]  # 19 points more, 6 of them above one answer to all
     assert study.gained(low)["tables"] == [18.75] and study.learned(low)["tables"] == [6.25]
     claims = study.values(SMOKE, runs)
-    assert claims["rl-raises-families-of-a-second-policy"] == [18.75, 25.0, 18.75]  # the third surest of four
+    assert claims["rl-raises-families-of-a-second-policy"] == [18.75, 25.0, 18.75]  # the third surest of five
     assert claims["rl-keeps-a-second-policys-english"] == pytest.approx([1.0, 3.0, 2.0])
     assert study.values(SMOKE, low)["rl-raises-families-of-a-second-policy"] == [6.25]
 
