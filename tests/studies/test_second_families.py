@@ -78,6 +78,7 @@ def test_a_run_tells_every_family_after_each_stage(policy, monkeypatch):
     monkeypatch.setattr(study, "SAMPLES", 2)
     monkeypatch.setattr(study, "ROOM", 4)
     monkeypatch.setattr(study, "READ", 20)
+    monkeypatch.setattr(study, "WORKED", 0)  # the same seed twice
     begun = {}
 
     def train(policy, pool, objective, size, seed, progress):
