@@ -8,8 +8,7 @@ import random
 
 import pytest
 import torch
-from tokenizers import ByteLevelBPETokenizer
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from tiny_llama import save
 
 from k2lib import K2Config, stages
 from k2lib.corpus import arithmetic, lessons
@@ -76,13 +75,7 @@ def test_a_form_gives_what_its_name_says_and_nothing_else():
 def tiny(tmp_path, monkeypatch):
     """A language model of two layers where `k2 get smollm2` would have put its own."""
     texts = [e.prompt + e.reply for e in itertools.islice(chunks._examples(0, chunks.CHUNKED), 200)]
-    made = ByteLevelBPETokenizer()
-    made.train_from_iterator(texts, 600, special_tokens=["<|end|>"])
-    made.save(str(tmp_path / "made.json"))
-    PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "made.json"), eos_token="<|end|>").save_pretrained(tmp_path)
-    torch.manual_seed(0)
-    shape = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 2}
-    LlamaForCausalLM(LlamaConfig(vocab_size=600, **shape, eos_token_id=0)).save_pretrained(tmp_path)
+    save(tmp_path, texts)
     monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path)
     return tmp_path
 
