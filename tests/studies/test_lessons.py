@@ -75,7 +75,7 @@ def test_a_form_gives_what_its_name_says_and_nothing_else():
 def tiny(tmp_path, monkeypatch):
     """A language model of two layers where `k2 get smollm2` would have put its own."""
     texts = [e.prompt + e.reply for e in itertools.islice(chunks._examples(0, chunks.CHUNKED), 200)]
-    save(tmp_path, texts)
+    save(tmp_path, texts, heads=2)
     monkeypatch.setattr(chunks.get, "path", lambda name: tmp_path)
     return tmp_path
 
